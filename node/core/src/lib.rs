@@ -1,0 +1,1 @@
+//! Farhelm's words and machines.

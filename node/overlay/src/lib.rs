@@ -1,0 +1,1 @@
+//! The endpoint's libp2p node.

@@ -1,0 +1,3 @@
+//! The `farhelm` program.
+
+fn main() {}
