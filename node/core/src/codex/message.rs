@@ -1,0 +1,1 @@
+//! The app-server's JSON messages.

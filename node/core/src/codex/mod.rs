@@ -1,0 +1,6 @@
+//! Codex as Farhelm knows it: the app-server's messages, threads, approvals and the decisions on them.
+
+pub mod approval;
+pub mod decision;
+pub mod message;
+pub mod thread;

@@ -1,0 +1,1 @@
+//! Which method a phone may call.

@@ -1,0 +1,2 @@
+//! The end-to-end session: handshake, keys, records.
+pub mod transcript;

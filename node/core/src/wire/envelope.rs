@@ -1,0 +1,264 @@
+//! The messages inside a session, phone to host and back.
+//!
+//! On the wire an envelope is the CBOR array `[kind, body]`, body being the CBOR of the struct. An unknown kind, and
+//! unknown fields in a body, are skipped, so that versions may differ; a decision is the exception and refuses both
+//! (`node/PROTOCOL.md` §5).
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_bytes::{ByteArray, ByteBuf};
+
+use super::{cbor, limits};
+use crate::codex::approval::{Approval, Key, Outcome};
+use crate::codex::decision::SignedDecision;
+use crate::codex::thread::Thread;
+use crate::identity::NodeId;
+
+/// One message, opened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Envelope {
+    /// Phone → host: call a Codex method.
+    Request(Request),
+    /// Phone → host: which threads this phone wants to follow from now on (the whole set; the host's book-keeping only).
+    Watch(Watch),
+    /// Phone → host: a person decided.
+    Decision(SignedDecision),
+    /// Host → phone: the answer to a request.
+    Response(Response),
+    /// Host → phone: what Codex reports about a followed thread, or about all.
+    Notification(Notification),
+    /// Host → phone: what the host is and how it stands with Codex; at attach and at every change.
+    Host(HostState),
+    /// Host → phone: a followed thread as it stands now; notifications continue from here.
+    Snapshot(Snapshot),
+    /// Host → phone: every approval that is open now; at attach.
+    Approvals(Approvals),
+    /// Host → phone: a new approval.
+    Approval(Approval),
+    /// Host → phone: an approval is over.
+    Resolved(Resolved),
+    /// Host → phone: what became of this phone's decision.
+    Decided(Decided),
+    /// Either way: are you there? Answered by `Pong` with the same number.
+    Ping(Beat),
+    /// Either way: the answer to `Ping`.
+    Pong(Beat),
+    /// Either way: the session ends here, on purpose.
+    Closing(Closing),
+    /// A kind this version doesn't know; skipped.
+    Unknown(u16),
+}
+
+/// A call of a Codex method.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Random, so that it is unique over all connections of a device.
+    pub id: ByteArray<16>,
+    /// The method's name, as Codex spells it.
+    pub method: String,
+    /// The parameters as JSON text.
+    pub params: ByteBuf,
+}
+
+/// The threads a phone follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// Thread ids; at most 64 are kept.
+    pub threads: Vec<String>,
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Response {
+    /// The request's id.
+    pub id: ByteArray<16>,
+    /// The result as JSON text, or why there is none.
+    pub result: Result<ByteBuf, Failure>,
+}
+
+/// Why a request has no result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Who refused or failed.
+    pub by: FailedBy,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+/// Where a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FailedBy {
+    /// The host's policy: the method or a field isn't for phones.
+    Policy,
+    /// Codex answered with an error.
+    Codex,
+    /// Codex isn't there now; nothing was sent.
+    CodexAway,
+    /// Codex went away before it answered: it may or may not have happened.
+    OutcomeUnknown,
+    /// The host is busy: too many requests under way; nothing was sent.
+    Busy,
+}
+
+/// What Codex reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    /// The method's name.
+    pub method: String,
+    /// The filtered parameters as JSON text.
+    pub params: ByteBuf,
+}
+
+/// The host as a phone sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostState {
+    /// The host's name, for people.
+    pub name: String,
+    /// The folder in which `start` starts.
+    pub folder: String,
+    /// How it stands with Codex.
+    pub codex: CodexState,
+    /// The relays it holds reservations on, as multiaddrs, for the next connection.
+    pub relays: Vec<String>,
+    /// Addresses on which it can perhaps be reached without a relay.
+    pub direct: Vec<String>,
+}
+
+/// How a host stands with its Codex.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CodexState {
+    /// Connected; the app-server's version.
+    Ready(String),
+    /// Not connected, trying; why, in a sentence.
+    Away(String),
+}
+
+/// A followed thread.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The thread with the turns that fit; older ones are read with `thread/turns/list`.
+    pub thread: Thread,
+}
+
+/// All open approvals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approvals {
+    /// Oldest first.
+    pub open: Vec<Approval>,
+}
+
+/// An approval that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// Which.
+    pub key: Key,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The device that decided, if one of ours did.
+    pub by: Option<NodeId>,
+}
+
+/// What became of a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// On which approval.
+    pub key: Key,
+    /// Taken, or why not.
+    pub result: Result<(), DecisionRefusal>,
+}
+
+/// Why a decision had no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DecisionRefusal {
+    /// Somebody else decided first, the turn ended, or Codex restarted.
+    Over,
+    /// The signature isn't over what this host shows: reload and look again.
+    NotWhatIsShown,
+    /// The deadline has passed.
+    Late,
+    /// It is too large to be shown whole, so it can't be accepted from here.
+    TooLarge,
+    /// This device may not decide.
+    NotAllowed,
+}
+
+/// A number to be sent back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// Any number.
+    pub n: u64,
+}
+
+/// Why a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// The reason.
+    pub reason: CloseReason,
+}
+
+/// Why a session ends on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CloseReason {
+    /// The program stops; come back later.
+    Stopping,
+    /// This device was removed; its next handshake brings the tombstone.
+    Revoked,
+    /// The same device attached by a newer connection, which goes on.
+    Replaced,
+}
+
+impl Envelope {
+    /// `[kind, body]` as CBOR.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Request(body) => encode(1, body),
+            Self::Watch(body) => encode(2, body),
+            Self::Decision(body) => encode(3, body),
+            Self::Response(body) => encode(16, body),
+            Self::Notification(body) => encode(17, body),
+            Self::Host(body) => encode(18, body),
+            Self::Snapshot(body) => encode(19, body),
+            Self::Approvals(body) => encode(20, body),
+            Self::Approval(body) => encode(21, body),
+            Self::Resolved(body) => encode(22, body),
+            Self::Decided(body) => encode(23, body),
+            Self::Ping(body) => encode(32, body),
+            Self::Pong(body) => encode(33, body),
+            Self::Closing(body) => encode(34, body),
+            Self::Unknown(kind) => encode(*kind, &()),
+        }
+    }
+
+    /// Reads one envelope of at most [`limits::ENVELOPE`] bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, cbor::Error> {
+        let (kind, body): (u16, ByteBuf) = cbor::from_slice(bytes, limits::ENVELOPE)?;
+        Ok(match kind {
+            1 => Self::Request(read(&body)?),
+            2 => Self::Watch(read(&body)?),
+            3 => Self::Decision(read(&body)?),
+            16 => Self::Response(read(&body)?),
+            17 => Self::Notification(read(&body)?),
+            18 => Self::Host(read(&body)?),
+            19 => Self::Snapshot(read(&body)?),
+            20 => Self::Approvals(read(&body)?),
+            21 => Self::Approval(read(&body)?),
+            22 => Self::Resolved(read(&body)?),
+            23 => Self::Decided(read(&body)?),
+            32 => Self::Ping(read(&body)?),
+            33 => Self::Pong(read(&body)?),
+            34 => Self::Closing(read(&body)?),
+            unknown => Self::Unknown(unknown),
+        })
+    }
+}
+
+fn encode(kind: u16, body: &impl Serialize) -> Vec<u8> {
+    cbor::to_vec(&(kind, ByteBuf::from(cbor::to_vec(body))))
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, cbor::Error> {
+    cbor::from_slice(body, limits::ENVELOPE)
+}

@@ -1,0 +1,29 @@
+//! Every limit of the protocol, with its reason. All are checked before anything is allocated.
+
+/// A record as it travels, header and tag included: small enough that an approval never waits long behind one.
+pub const FRAME: usize = 16 * 1024;
+
+/// A handshake message: the largest is the phone's `auth` with a device name, under 300 bytes.
+pub const HANDSHAKE_MESSAGE: usize = 1024;
+
+/// An envelope, whole. The largest app-server message measured was 2.6 MB (an image beside a 2 MiB answer);
+/// Codex itself takes no message over 16 MiB.
+pub const ENVELOPE: usize = 8 * 1024 * 1024;
+
+/// A device's name in bytes, and a host's. Longer ones are cut at a character when they are made.
+pub const NAME: usize = 64;
+
+/// A ticket's bytes before base32: what a QR of 24 terminal lines holds (version 6, error correction L, measured).
+pub const TICKET_FOR_TERMINAL: usize = 116;
+
+/// A ticket's bytes before base32 at the most: a QR of version 20 on paper or in a picture.
+pub const TICKET: usize = 512;
+
+/// Relays, or direct addresses, in one ticket.
+pub const TICKET_ADDRESSES: usize = 8;
+
+/// A prompt a person may send, in bytes.
+pub const PROMPT: usize = 256 * 1024;
+
+/// What an approval may show in bytes (command or diff) and still be acceptable from a phone.
+pub const APPROVAL_CONTENT: usize = 1024 * 1024;

@@ -1,0 +1,8 @@
+//! What travels: the codec, the envelopes and the limits that hold before anything is allocated.
+
+pub mod cbor;
+pub mod envelope;
+pub mod fragment;
+pub mod limits;
+
+pub use envelope::Envelope;
