@@ -1,1 +1,10 @@
-//! What differs by operating system.
+//! What differs by operating system, and nothing else: where files live, who may read them, who is running.
+//!
+//! Built on rustix and std, for Linux (which our tests run on) and macOS. No async, no policy: the caller says what
+//! is a secret, what to lock and whom to stop. Windows isn't supported yet; every module names its counterpart there.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`directories`] | state, config and runtime directories, private to the user |
+
+pub mod directories;
