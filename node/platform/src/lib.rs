@@ -6,5 +6,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`directories`] | state, config and runtime directories, private to the user |
+//! | [`secret_file`] | files that only the user may read, written whole or not at all |
 
 pub mod directories;
+pub mod secret_file;
