@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`directories`] | state, config and runtime directories, private to the user |
 //! | [`secret_file`] | files that only the user may read, written whole or not at all |
+//! | [`lock`] | one process per state directory, and who it is |
 
 pub mod directories;
+pub mod lock;
 pub mod secret_file;
