@@ -8,7 +8,9 @@
 //! | [`directories`] | state, config and runtime directories, private to the user |
 //! | [`secret_file`] | files that only the user may read, written whole or not at all |
 //! | [`lock`] | one process per state directory, and who it is |
+//! | [`process`] | who is alive, who holds a port, how to stop a group of processes |
 
 pub mod directories;
 pub mod lock;
+pub mod process;
 pub mod secret_file;
