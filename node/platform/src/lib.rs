@@ -9,8 +9,10 @@
 //! | [`secret_file`] | files that only the user may read, written whole or not at all |
 //! | [`lock`] | one process per state directory, and who it is |
 //! | [`process`] | who is alive, who holds a port, how to stop a group of processes |
+//! | [`socket`] | Unix sockets that only the user may connect to |
 
 pub mod directories;
 pub mod lock;
 pub mod process;
 pub mod secret_file;
+pub mod socket;
