@@ -1,3 +1,4 @@
-//! The program.
+//! The program's rooms, as a library so that tests and examples reach them.
 
 pub mod demo;
+pub mod terminal;
