@@ -1,1 +1,2 @@
 //! The endpoint's libp2p node.
+pub mod channel;
