@@ -3,6 +3,8 @@
 //!
 //! Nothing in here knows of hosts, phones or relays; the commands do that.
 
+pub mod ask;
+pub mod diff;
 pub mod picture;
 pub mod qr;
 pub mod sanitize;

@@ -1,0 +1,197 @@
+//! A file change as lines for a terminal: signs and colours, nothing cut, nothing a terminal would act on.
+//!
+//! Colours are written always; print through `anstream`, which takes them out where they aren't wanted. Without them
+//! the signs still tell everything. Syntax highlighting is not here.
+//!
+//! # Why lines are wrapped here
+//! A terminal's own wrapping puts the rest of a long line at column 0, where it reads like a line of its own; a file
+//! could so fake a `+` or a header. Here column 0 is always ours: a sign, or `↪` for the rest of the line above.
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+use farhelm_core::codex::approval::Change;
+use unicode_width::UnicodeWidthChar;
+
+use super::sanitize;
+
+const ADDED: Style = AnsiColor::Green.on_default();
+const REMOVED: Style = AnsiColor::Red.on_default();
+const PLACE: Style = AnsiColor::Cyan.on_default();
+const HEADER: Style = Style::new().bold();
+
+/// Columns between tab stops.
+const TAB: usize = 4;
+
+/// Narrower than this, lines are laid out as if it were this wide: better to scroll than one letter a line.
+const NARROWEST: usize = 12;
+
+/// All of a proposal's changes, one after the other, in `columns`.
+pub fn changes(changes: &[Change], columns: usize) -> String {
+    changes.iter().map(|c| change(c, columns)).collect::<Vec<_>>().join("\n")
+}
+
+/// One file's change: a header with the path and the number of lines, then the lines.
+pub fn change(change: &Change, columns: usize) -> String {
+    let lines: Vec<(Sign, &str)> = match change.kind.as_str() {
+        "add" => change.diff.lines().map(|l| (Sign::Added, l)).collect(),
+        "delete" => change.diff.lines().map(|l| (Sign::Removed, l)).collect(),
+        _ => change.diff.lines().map(Sign::of).collect(),
+    };
+    let mut out = String::new();
+    let header = header(change, &lines);
+    push_wrapped(&mut out, HEADER, "", &header, columns);
+    for (sign, text) in lines {
+        push_wrapped(&mut out, sign.style(), sign.text(), text, columns);
+    }
+    out
+}
+
+fn header(change: &Change, lines: &[(Sign, &str)]) -> String {
+    let count = |wanted| lines.iter().filter(|(sign, _)| *sign == wanted).count();
+    let moved = change.moved_to.as_ref().map(|to| format!(" → {to}")).unwrap_or_default();
+    format!("{} {}{moved} (+{} −{})", change.kind, change.path, count(Sign::Added), count(Sign::Removed))
+}
+
+/// What stands in column 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Added,
+    Removed,
+    Place,
+    Context,
+}
+
+impl Sign {
+    /// Splits a line of a unified diff.
+    fn of(line: &str) -> (Self, &str) {
+        match line.as_bytes().first() {
+            Some(b'+') => (Self::Added, &line[1..]),
+            Some(b'-') => (Self::Removed, &line[1..]),
+            Some(b' ') => (Self::Context, &line[1..]),
+            // Hunk headers, and `\ No newline at end of file`.
+            _ => (Self::Place, line),
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Added => "+",
+            Self::Removed => "-",
+            Self::Context | Self::Place => " ",
+        }
+    }
+
+    const fn style(self) -> Style {
+        match self {
+            Self::Added => ADDED,
+            Self::Removed => REMOVED,
+            Self::Place => PLACE,
+            Self::Context => Style::new(),
+        }
+    }
+}
+
+/// One line of text as one or more lines of the screen.
+fn push_wrapped(out: &mut String, style: Style, sign: &str, text: &str, columns: usize) {
+    let room = columns.max(NARROWEST) - 1;
+    let safe = sanitize::line_within(&without_tabs(text), sanitize::BLOCK);
+    let mut rest = safe.as_str();
+    let mut first = true;
+    while first || !rest.is_empty() {
+        let (piece, left) = rest.split_at(fitting(rest, room));
+        // Writing to a String doesn't fail.
+        let _ = writeln!(out, "{style}{}{piece}{style:#}", if first { sign } else { "↪" });
+        (rest, first) = (left, false);
+    }
+}
+
+/// Bytes of `text` that fit in `room` columns; at least one character.
+fn fitting(text: &str, room: usize) -> usize {
+    let mut used = 0;
+    let end = text.char_indices().find(|(at, c)| {
+        used += c.width().unwrap_or(0);
+        used > room && *at > 0
+    });
+    end.map_or(text.len(), |(at, _)| at)
+}
+
+fn without_tabs(text: &str) -> String {
+    let mut column = 0;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let width = if c == '\t' { TAB - column % TAB } else { c.width().unwrap_or(0) };
+        column += width;
+        if c == '\t' { out.extend(std::iter::repeat_n(' ', width)) } else { out.push(c) }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unicode_width::UnicodeWidthStr;
+
+    fn update(diff: &str) -> Change {
+        Change { path: "/home/ann/shop/src/main.rs".into(), kind: "update".into(), moved_to: None, diff: diff.into() }
+    }
+
+    /// What is left where colours aren't wanted.
+    fn plain(drawn: &str) -> String {
+        anstream::adapter::strip_str(drawn).to_string()
+    }
+
+    #[test]
+    fn an_update_shows_signs_places_and_counts() {
+        let drawn = change(&update("@@ -1,2 +1,3 @@\n fn main() {\n-    old();\n+\tnew();\n+    more();\n"), 80);
+        insta::assert_snapshot!(plain(&drawn), @"
+        update /home/ann/shop/src/main.rs (+2 −1)
+         @@ -1,2 +1,3 @@
+         fn main() {
+        -    old();
+        +    new();
+        +    more();
+        ");
+        assert!(drawn.contains("\x1b[32m+    new();\x1b[0m") && drawn.contains("\x1b[31m-"));
+    }
+
+    #[test]
+    fn a_new_file_is_all_plus_and_a_deleted_one_all_minus() {
+        let mut file = Change { kind: "add".into(), ..update("one\n+two\n") };
+        assert!(plain(&change(&file, 80)).ends_with("(+2 −0)\n+one\n++two\n"));
+        file.kind = "delete".into();
+        assert!(plain(&change(&file, 80)).ends_with("(+0 −2)\n-one\n-+two\n"));
+    }
+
+    #[test]
+    fn a_moved_file_shows_both_paths() {
+        let file = Change { moved_to: Some("/tmp/new.rs".into()), ..update("") };
+        assert_eq!(plain(&change(&file, 80)), "update /home/ann/shop/src/main.rs → /tmp/new.rs (+0 −0)\n");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_and_column_0_is_ours() {
+        let long = format!("+{}{}\n", "x".repeat(30), "世界".repeat(20));
+        let drawn = plain(&change(&update(&long), 20));
+        for line in drawn.lines() {
+            assert!(line.width() <= 20, "{line}");
+            assert!(line.starts_with(['u', '+', '↪']), "{line}");
+        }
+        assert_eq!(drawn.matches('x').count(), 30);
+        assert_eq!(drawn.matches("世界").count() + drawn.matches("世\n↪界").count(), 20);
+    }
+
+    #[test]
+    fn a_diff_cannot_drive_the_terminal() {
+        let drawn = change(&update("+\x1b[2Jrm -rf ~\u{202e}\r\n"), 80);
+        assert!(
+            plain(&drawn).contains("+␛[2Jrm -rf ~⟨U+202E⟩␍\n") || plain(&drawn).contains("+␛[2Jrm -rf ~⟨U+202E⟩\n")
+        );
+    }
+
+    #[test]
+    fn a_tiny_terminal_still_gets_every_character() {
+        let drawn = plain(&change(&update("+abcdefghijklmnopqrstuvwxyz\n"), 1));
+        assert_eq!(drawn.lines().filter(|l| l.starts_with(['+', '↪'])).count(), 6, "{drawn}");
+    }
+}
