@@ -34,9 +34,9 @@ pub fn changes(changes: &[Change], columns: usize) -> String {
 /// One file's change: a header with the path and the number of lines, then the lines.
 pub fn change(change: &Change, columns: usize) -> String {
     let lines: Vec<(Sign, &str)> = match change.kind.as_str() {
-        "add" => change.diff.lines().map(|l| (Sign::Added, l)).collect(),
-        "delete" => change.diff.lines().map(|l| (Sign::Removed, l)).collect(),
-        _ => change.diff.lines().map(Sign::of).collect(),
+        "add" => lines_of(&change.diff).map(|l| (Sign::Added, l)).collect(),
+        "delete" => lines_of(&change.diff).map(|l| (Sign::Removed, l)).collect(),
+        _ => lines_of(&change.diff).map(Sign::of).collect(),
     };
     let mut out = String::new();
     let header = header(change, &lines);
@@ -45,6 +45,11 @@ pub fn change(change: &Change, columns: usize) -> String {
         push_wrapped(&mut out, sign.style(), sign.text(), text, columns);
     }
     out
+}
+
+/// Unlike `str::lines`, this keeps a carriage return, which is then shown.
+fn lines_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split_terminator('\n')
 }
 
 fn header(change: &Change, lines: &[(Sign, &str)]) -> String {
@@ -184,9 +189,7 @@ mod tests {
     #[test]
     fn a_diff_cannot_drive_the_terminal() {
         let drawn = change(&update("+\x1b[2Jrm -rf ~\u{202e}\r\n"), 80);
-        assert!(
-            plain(&drawn).contains("+␛[2Jrm -rf ~⟨U+202E⟩␍\n") || plain(&drawn).contains("+␛[2Jrm -rf ~⟨U+202E⟩\n")
-        );
+        assert!(plain(&drawn).ends_with("\n+␛[2Jrm -rf ~⟨U+202E⟩␍\n"));
     }
 
     #[test]
