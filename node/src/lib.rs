@@ -1,4 +1,5 @@
 //! The program's rooms, as a library so that tests and examples reach them.
 
+pub mod cli;
 pub mod demo;
 pub mod terminal;

@@ -1,3 +1,7 @@
-//! The `farhelm` program.
+//! The `farhelm` program. Everything is in the library's `cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    farhelm::cli::main()
+}

@@ -1,0 +1,144 @@
+//! The command line: one definition for parsing, help, completions and manual pages, and one file a command.
+//!
+//! A command's `run` takes its arguments and returns a [`Failure`] at worst; what it does is in
+//! other rooms (`host`, `demo`, the phone and relay crates). Doc comments of the arguments are the help.
+
+mod completions;
+mod exit;
+mod man;
+pub mod units;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+pub use exit::{Exit, Failure};
+
+/// Replaces what `-v` says about the log, in the syntax of `tracing_subscriber::EnvFilter`.
+const LOG_VARIABLE: &str = "FARHELM_LOG";
+
+/// What the options that every command takes stand under in the help.
+const GLOBAL: &str = "Everywhere";
+
+/// Steer the Codex on your desk from your phone, over libp2p, with no account and no company in the middle
+#[derive(Debug, Parser)]
+#[command(name = "farhelm", version, after_long_help = after_long_help())]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Print results as JSON, one object a line
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    json: bool,
+
+    /// Keep keys, devices and sockets here instead of the user's own directories
+    #[arg(long, global = true, value_name = "DIR", env = "FARHELM_STATE_DIR", hide_env_values = true, help_heading = GLOBAL)]
+    state_dir: Option<PathBuf>,
+
+    /// Say more on standard error; again for even more
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = GLOBAL)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+fn after_long_help() -> String {
+    let environment = format!(
+        "Environment:\n  FARHELM_STATE_DIR  as --state-dir\n  {LOG_VARIABLE}        what to log, instead of -v (as in \
+         farhelm=debug)\n  NO_COLOR           print without colours"
+    );
+    format!("{environment}\n\n{}", Exit::table())
+}
+
+/// Parses the command line, runs the command, and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.verbose);
+    let json = cli.json;
+    match run(cli) {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            // Where nobody can be told, the code still tells.
+            let _ = failure.report(json);
+            failure.code().into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+    }
+}
+
+fn start_log(verbose: u8) {
+    let from_flag = match verbose {
+        0 => "off,farhelm=warn",
+        1 => "warn,farhelm=info",
+        2 => "info,farhelm=debug",
+        _ => "debug,farhelm=trace",
+    };
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(from_flag));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never)
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    /// The long help of a command and of all below it, as at a terminal of 80 columns.
+    fn helps(mut command: clap::Command, path: &str, out: &mut Vec<(String, String)>) {
+        command = command.term_width(80);
+        for below in command.get_subcommands().filter(|c| c.get_name() != "help") {
+            helps(below.clone(), &format!("{path}-{}", below.get_name()), out);
+        }
+        out.push((path.to_owned(), command.render_long_help().to_string()));
+    }
+
+    #[test]
+    fn every_help_is_as_reviewed() {
+        let mut command = Cli::command();
+        command.build();
+        let mut all = Vec::new();
+        helps(command, "farhelm", &mut all);
+        for (path, help) in all {
+            insta::assert_snapshot!(path, help);
+        }
+    }
+
+    #[test]
+    fn every_command_shows_examples_that_parse() {
+        let mut command = Cli::command();
+        command.build();
+        let mut all = Vec::new();
+        helps(command, "farhelm", &mut all);
+        for (path, help) in all.iter().filter(|(path, _)| path != "farhelm") {
+            let examples = help.lines().map(str::trim).filter(|line| line.starts_with("farhelm "));
+            let parsed = examples.map(|line| {
+                let words = line.split([' ']).take_while(|word| !matches!(*word, ">" | "|"));
+                Cli::try_parse_from(words).map(|_| ()).map_err(|error| format!("{line}: {error}"))
+            });
+            let parsed: Vec<_> = parsed.collect();
+            assert!(!parsed.is_empty(), "no example in the help of {path}");
+            parsed.into_iter().for_each(|example| assert_eq!(example, Ok(())));
+        }
+    }
+}
