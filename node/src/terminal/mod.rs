@@ -1,11 +1,14 @@
 //! Everything between this program and a person at a terminal: what the terminal can do, text made safe for it,
-//! QRs drawn and read, questions asked, diffs shown.
+//! tickets shown and read, questions asked, approvals and diffs shown.
 //!
 //! Nothing in here knows of hosts, phones or relays; the commands do that.
 
+pub mod approval;
 pub mod ask;
 pub mod diff;
+pub mod invitation;
 pub mod picture;
 pub mod qr;
 pub mod sanitize;
 pub mod screen;
+pub mod ticket;

@@ -1,4 +1,4 @@
-//! A ticket as a QR: drawn in a terminal with half blocks, or written as a PNG.
+//! A ticket as a QR: drawn in a terminal with half blocks, or made into a PNG.
 //!
 //! A code that doesn't fit is never drawn clipped; the caller gets [`Error::TooTall`] and shows the ticket as text
 //! beside the path of a PNG. Reading codes is `terminal::picture`'s business.
@@ -9,10 +9,7 @@
 //! which, unlike the first 16 colours, themes leave alone. Where colours are off, the blocks are swapped for a dark
 //! terminal, which is what most are.
 
-use std::fs::OpenOptions;
-use std::io::{Cursor, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io::Cursor;
 
 use qrcode::{Color, EcLevel, QrCode};
 
@@ -31,8 +28,8 @@ const PNG_SCALE: usize = 8;
 const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
 const RESET: &str = "\x1b[0m";
 
-/// Why a code wasn't drawn or written.
-#[derive(Debug, thiserror::Error)]
+/// Why a code wasn't drawn.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The terminal is too small for it.
     #[error("the QR needs a terminal of {columns}×{rows} characters")]
@@ -45,14 +42,6 @@ pub enum Error {
     /// The text is longer than any QR holds.
     #[error("the text is too long for a QR")]
     TooLong,
-    /// The picture couldn't be written.
-    #[error("can't write the picture {}: {source}", path.display())]
-    Write {
-        /// Where to.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
 }
 
 /// A ticket's QR, ready to be drawn. It shows a secret: not for logs.
@@ -104,7 +93,7 @@ impl Code {
         inside.contains(&x) && inside.contains(&y) && self.0[(x - quiet_zone, y - quiet_zone)] == Color::Dark
     }
 
-    /// The code as a PNG in greys.
+    /// The code as a PNG in greys. It shows a secret: for files that only their owner can read.
     pub fn png(&self) -> Vec<u8> {
         let side = (self.0.width() + 2 * QUIET_ZONE_PNG) * PNG_SCALE;
         // At most (177 + 8) × 8 = 1480, so it fits in any integer type.
@@ -115,13 +104,6 @@ impl Code {
         let mut png = Cursor::new(Vec::new());
         pixels.write_to(&mut png, image::ImageFormat::Png).expect("writing to memory doesn't fail");
         png.into_inner()
-    }
-
-    /// Writes the PNG as a new file that only its owner can read: it holds a secret. An existing file is left alone.
-    pub fn write_png(&self, path: &Path) -> Result<(), Error> {
-        let failed = |source| Error::Write { path: path.to_owned(), source };
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-        file.write_all(&self.png()).map_err(failed)
     }
 }
 
@@ -139,7 +121,6 @@ mod tests {
     use super::*;
     use crate::terminal::picture;
     use crate::terminal::screen::Size;
-    use std::os::unix::fs::PermissionsExt;
 
     /// The longest ticket that must fit a terminal: 116 bytes are 186 characters of base32.
     fn longest_ticket() -> String {
@@ -216,20 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn the_png_decodes_and_only_its_owner_can_read_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ticket.png");
-        Code::new(&longest_ticket()).unwrap().write_png(&path).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(*picture::read(&path).unwrap(), longest_ticket());
-    }
-
-    #[test]
-    fn an_existing_file_is_not_overwritten_by_a_picture() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("holiday.png");
-        std::fs::write(&path, "mine").unwrap();
-        assert!(matches!(Code::new("FARHELM:A").unwrap().write_png(&path), Err(Error::Write { .. })));
-        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    fn the_png_decodes() {
+        let png = Code::new(&longest_ticket()).unwrap().png();
+        assert_eq!(picture::text_of(image::load_from_memory(&png).unwrap().into_luma8()).unwrap(), longest_ticket());
     }
 }
