@@ -27,3 +27,6 @@ pub const PROMPT: usize = 256 * 1024;
 
 /// What an approval may show in bytes (command or diff) and still be acceptable from a phone.
 pub const APPROVAL_CONTENT: usize = 1024 * 1024;
+
+/// A message from Codex's app-server, which takes none over 16 MiB itself.
+pub const APP_SERVER_MESSAGE: usize = 16 * 1024 * 1024;
