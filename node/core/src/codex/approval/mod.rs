@@ -1,7 +1,19 @@
 //! What a person is asked to approve, and the digest that binds a decision to exactly that.
+//!
+//! # Why there is [`Act::Withheld`]
+//! What can't be shown whole can't be accepted. But it must still be seen and declined, so it is an approval like any
+//! other, with an act that says what is missing; [`Approval::acceptable`] is false for it, on the phone and on the
+//! host, and [`super::decision`] refuses to sign or to take an accept for it.
+
+mod digest;
+mod request;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
+
+use crate::wire::limits;
+
+pub use request::{Asked, Error};
 
 /// Names one approval: request ids restart at 0 in every app-server process, so the process is part of the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,6 +45,28 @@ pub struct Approval {
     pub deadline_ms: u64,
 }
 
+impl Approval {
+    /// The digest of what is shown: [`Content::digest`].
+    pub fn digest(&self) -> [u8; 32] {
+        self.content.digest()
+    }
+
+    /// Bytes of text that a person has to be shown.
+    pub fn size(&self) -> usize {
+        self.content.size()
+    }
+
+    /// Whether that is within [`limits::APPROVAL_CONTENT`].
+    pub fn fits(&self) -> bool {
+        self.size() <= limits::APPROVAL_CONTENT
+    }
+
+    /// Whether it may be accepted from a phone: all of it is here to be shown.
+    pub fn acceptable(&self) -> bool {
+        self.fits() && !matches!(self.content.act, Act::Withheld { .. })
+    }
+}
+
 /// What would happen if it were accepted, in full.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,7 +81,15 @@ pub struct Content {
     pub sandbox: String,
 }
 
-/// The two acts Codex asks for on this path.
+impl Content {
+    /// Bytes of text that a person has to be shown.
+    pub fn size(&self) -> usize {
+        let Self { act, reason, approval_policy, sandbox } = self;
+        act.size() + length(reason) + approval_policy.len() + sandbox.len()
+    }
+}
+
+/// The acts Codex asks for on this path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub enum Act {
@@ -67,6 +109,29 @@ pub enum Act {
         /// A folder for which writing would be granted from now on.
         grant_root: Option<String>,
     },
+    /// Something that can't be shown whole here: it can be declined, or decided at the desk.
+    Withheld {
+        /// What is asked, in Codex's word (`command`, `fileChange`, `writeStdin`, …).
+        kind: String,
+        /// The beginning of it: a command line, or paths a line each.
+        about: String,
+        /// Why it isn't shown, as a sentence.
+        why: String,
+    },
+}
+
+impl Act {
+    fn size(&self) -> usize {
+        match self {
+            Self::Command { command, folder, permissions } => command.len() + folder.len() + length(permissions),
+            Self::Files { changes, grant_root } => changes.iter().map(Change::size).sum::<usize>() + length(grant_root),
+            Self::Withheld { kind, about, why } => kind.len() + about.len() + why.len(),
+        }
+    }
+}
+
+fn length(text: &Option<String>) -> usize {
+    text.as_ref().map_or(0, String::len)
 }
 
 /// A change of one file.
@@ -81,6 +146,32 @@ pub struct Change {
     pub moved_to: Option<String>,
     /// Unified hunks for an update, the plain content else.
     pub diff: String,
+}
+
+impl Change {
+    /// Bytes of text that a person has to be shown.
+    pub fn size(&self) -> usize {
+        let Self { path, kind, moved_to, diff } = self;
+        path.len() + kind.len() + length(moved_to) + diff.len()
+    }
+}
+
+/// Under which rules a thread works, as Codex reports them. The host reads them back; it doesn't assume them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// The thread's own environment, for requests that name none.
+    pub environment: String,
+    /// Its effective approval policy.
+    pub approval_policy: String,
+    /// Its effective sandbox.
+    pub sandbox: String,
+}
+
+impl Default for Terms {
+    /// Nothing is known yet, and that is what a person gets to read.
+    fn default() -> Self {
+        Self { environment: "local".into(), approval_policy: "unknown".into(), sandbox: "unknown".into() }
+    }
 }
 
 /// How an approval ended.
