@@ -1,0 +1,237 @@
+//! The reducer: one notification in, the thread changed or not.
+//!
+//! It takes any sequence: repeated, late, for turns it never saw begin. Applying a notification twice changes nothing
+//! the second time, except for deltas, which only a completed item makes exact.
+
+use serde_json::Value;
+
+use super::item::{ID, text};
+use super::read::{LINE, error_text};
+use super::{Grown, Item, ItemKind, Progress, Status, Thread, Turn, TurnStatus};
+use crate::codex::text::clip;
+
+/// What a notification did to a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// Something to draw again.
+    Changed,
+    /// Nothing: known already, or nothing a thread shows.
+    Ignored,
+    /// It is about another thread, or about none.
+    NotForThisThread,
+}
+
+/// The thread a notification or a request of the app-server is about.
+pub fn id_of(params: &Value) -> Option<&str> {
+    let id = text(params, "threadId").or_else(|| text(params.get("thread")?, "id"));
+    id.filter(|id| !id.is_empty() && id.len() <= ID)
+}
+
+impl Thread {
+    /// Takes one notification. A thread without an id takes that of the first `thread/started`.
+    pub fn apply(&mut self, method: &str, params: &Value) -> Applied {
+        let Some(id) = id_of(params) else { return Applied::NotForThisThread };
+        if self.id.is_empty() && method == "thread/started" {
+            self.id = id.into();
+        }
+        if self.id != id {
+            return Applied::NotForThisThread;
+        }
+        let changed = match method.split_once('/') {
+            Some(("thread", what)) => self.apply_to_self(what, params),
+            Some(("turn", what)) => self.apply_to_turn(what, params),
+            Some(("item", what)) => self.apply_to_item(what, params).unwrap_or(false),
+            None if method == "error" => self.note_error(params),
+            _ => false,
+        };
+        if changed { Applied::Changed } else { Applied::Ignored }
+    }
+
+    fn apply_to_self(&mut self, what: &str, params: &Value) -> bool {
+        let turns = std::mem::take(&mut self.turns);
+        let before = self.clone();
+        match what {
+            "started" => params.get("thread").into_iter().for_each(|thread| self.set_metadata(thread)),
+            "status/changed" => self.status = params.get("status").map_or(Status::Unknown, Status::read),
+            "closed" => self.status = Status::NotLoaded,
+            "name/updated" => self.name = text(params, "threadName").map(|name| clip(name, LINE).into()),
+            "settings/updated" => params.get("threadSettings").into_iter().for_each(|s| self.set_settings(s)),
+            _ => {}
+        }
+        let changed = *self != before;
+        self.turns = turns;
+        changed
+    }
+
+    fn apply_to_turn(&mut self, what: &str, params: &Value) -> bool {
+        match what {
+            "started" => params.get("turn").and_then(Turn::read).is_some_and(|turn| self.begin(turn)),
+            "completed" => params.get("turn").and_then(Turn::read).is_some_and(|turn| self.complete(turn)),
+            "diff/updated" => {
+                let (Some(turn), Some(diff)) = (text(params, "turnId"), text(params, "diff")) else { return false };
+                let diff = clip(diff, Turn::DIFF);
+                let changed = self.turn_mut(turn).is_some_and(|turn| turn.set_diff(diff));
+                if changed {
+                    self.trim();
+                }
+                changed
+            }
+            _ => false,
+        }
+    }
+
+    /// A turn that ended stays ended, whatever arrives late.
+    fn begin(&mut self, turn: Turn) -> bool {
+        let known = self.turn(&turn.id).is_some();
+        !known && self.turn_mut(&turn.id).is_some()
+    }
+
+    fn complete(&mut self, ended: Turn) -> bool {
+        let Some(turn) = self.turn_mut(&ended.id) else { return false };
+        let before = turn.clone();
+        turn.notice = None;
+        for item in ended.items {
+            turn.put(item);
+        }
+        turn.status = ended.status;
+        turn.drop_open();
+        let changed = *turn != before;
+        self.trim();
+        changed
+    }
+
+    fn note_error(&mut self, params: &Value) -> bool {
+        let (Some(turn), Some(error)) = (text(params, "turnId"), params.get("error")) else { return false };
+        let notice = Some(error_text(error));
+        let Some(turn) = self.turn_mut(turn).filter(|turn| turn.status == TurnStatus::InProgress) else { return false };
+        let changed = turn.notice != notice;
+        turn.notice = notice;
+        changed
+    }
+
+    fn apply_to_item(&mut self, what: &str, params: &Value) -> Option<bool> {
+        let turn = text(params, "turnId").filter(|id| !id.is_empty() && id.len() <= ID)?;
+        match what {
+            "started" | "completed" => {
+                let item = Item::read(params.get("item")?, what == "started")?;
+                Some(self.put_item(turn, item))
+            }
+            _ => {
+                let id = text(params, "itemId").filter(|id| !id.is_empty() && id.len() <= ID)?;
+                self.extend_item(turn, id, what, params)
+            }
+        }
+    }
+
+    fn put_item(&mut self, turn: &str, item: Item) -> bool {
+        let preview = match &item.kind {
+            ItemKind::UserMessage { text, .. } => text.clone(),
+            _ => String::new(),
+        };
+        if !self.turn_mut(turn).is_some_and(|turn| turn.put(item)) {
+            return false;
+        }
+        if self.preview.is_empty() {
+            self.preview = clip(&preview, LINE).into();
+        }
+        self.trim();
+        true
+    }
+
+    /// Deltas: taken by open items only, as a completed one is whole.
+    fn extend_item(&mut self, turn: &str, id: &str, what: &str, params: &Value) -> Option<bool> {
+        let begun = unseen(what)?;
+        let delta = text(params, "delta").unwrap_or_default();
+        let part = params.get("summaryIndex").and_then(Value::as_u64);
+        let part = part.map_or(0, |part| usize::try_from(part).unwrap_or(usize::MAX));
+        let turn = self.turn_mut(turn)?;
+        let is_new = !turn.items.iter().any(|item| item.id == id);
+        if is_new {
+            if turn.status != TurnStatus::InProgress {
+                return None;
+            }
+            turn.items.push(Item::begun_before(id, begun));
+        }
+        let item = turn.items.iter_mut().rev().find(|item| item.id == id && item.open)?;
+        let before = item.weight();
+        let changed = match what {
+            "agentMessage/delta" => item.extend_text(delta),
+            "reasoning/summaryPartAdded" => item.extend_summary(part, ""),
+            "reasoning/summaryTextDelta" => item.extend_summary(part, delta),
+            "commandExecution/outputDelta" => item.extend_output(delta),
+            _ => item.replace_changes(params.get("changes")),
+        };
+        self.grown.0 += item.weight().saturating_sub(before);
+        if is_new || self.grown.0 > Grown::UNCOUNTED {
+            self.trim();
+        }
+        Some(changed || is_new)
+    }
+
+    /// The turn with this id, begun if it is new. A turn older than those kept isn't begun again: ids are UUIDv7,
+    /// which sort by time.
+    fn turn_mut(&mut self, id: &str) -> Option<&mut Turn> {
+        if id.is_empty() || id.len() > ID {
+            return None;
+        }
+        if self.turn(id).is_none() {
+            if self.older && self.turns.first().is_some_and(|first| id < first.id.as_str()) {
+                return None;
+            }
+            self.turns.push(Turn { id: id.into(), ..Turn::default() });
+            self.trim();
+        }
+        self.turns.iter_mut().rev().find(|turn| turn.id == id)
+    }
+}
+
+/// What an item must be that gets this kind of delta, before anything else is known about it.
+fn unseen(what: &str) -> Option<ItemKind> {
+    Some(match what {
+        "agentMessage/delta" => ItemKind::AgentMessage { text: String::new() },
+        "reasoning/summaryPartAdded" | "reasoning/summaryTextDelta" => ItemKind::Reasoning { summary: Vec::new() },
+        "commandExecution/outputDelta" => ItemKind::Command {
+            command: String::new(),
+            folder: String::new(),
+            output: String::new(),
+            exit_code: None,
+            status: Progress::InProgress,
+        },
+        "fileChange/patchUpdated" => ItemKind::FileChange { changes: Vec::new(), status: Progress::InProgress },
+        _ => return None,
+    })
+}
+
+impl Turn {
+    fn set_diff(&mut self, diff: &str) -> bool {
+        let changed = self.diff != diff;
+        if changed {
+            self.diff = diff.into();
+        }
+        changed
+    }
+
+    /// Puts an item in its place. A known one isn't opened again: what was streamed into it would be lost. Only the
+    /// changes of files come whole with the start as well.
+    fn put(&mut self, item: Item) -> bool {
+        let streamed = |known: &Item| !known.open || !matches!(known.kind, ItemKind::FileChange { .. });
+        match self.items.iter_mut().rev().find(|known| known.id == item.id) {
+            Some(known) if *known == item || (item.open && streamed(known)) => false,
+            Some(known) => {
+                *known = item;
+                true
+            }
+            None => {
+                self.items.push(item);
+                true
+            }
+        }
+    }
+
+    /// Drops what was cut off, as Codex does. A command may outlive a completed turn in the background.
+    fn drop_open(&mut self) {
+        let completed = self.status == TurnStatus::Completed;
+        let is_command = |item: &Item| matches!(item.kind, ItemKind::Command { .. });
+        self.items.retain(|item| !item.open || (completed && is_command(item)));
+    }
+}
