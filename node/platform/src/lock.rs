@@ -93,8 +93,10 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // So that nobody is told our name between our end and the next holder's signature. Closing unlocks.
+        // So that nobody is told our name between our end and the next holder's signature.
         let _ = self.file.set_len(0);
+        // Closing alone leaves it locked for as long as a child between its fork and exec shares the file.
+        let _ = self.file.unlock();
     }
 }
 
