@@ -1,0 +1,110 @@
+//! Paired phones, and the tombstones of those that were removed.
+
+use farhelm_core::identity::{NodeId, Signature};
+use farhelm_core::pairing::Tombstone;
+use farhelm_core::session::PairingSecret;
+use redb::WriteTransaction;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
+
+use crate::row::Kind;
+use crate::{Error, Store};
+
+/// By the phone's key, 32 bytes.
+pub(crate) const DEVICES: Kind<DeviceRow> = Kind::new("devices");
+/// By the phone's key, 32 bytes.
+pub(crate) const TOMBSTONES: Kind<TombstoneRow> = Kind::new("tombstones");
+
+/// A paired phone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its key.
+    pub key: NodeId,
+    /// What it calls itself, as the desk saw it when it accepted.
+    pub name: String,
+    /// What both sides mix into every later handshake.
+    pub secret: PairingSecret,
+    /// When the desk accepted, in Unix milliseconds.
+    pub paired_at_ms: u64,
+    /// When it last had a session, in Unix milliseconds.
+    pub last_seen_ms: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DeviceRow {
+    name: String,
+    secret: ByteArray<32>,
+    paired_at_ms: u64,
+    last_seen_ms: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct TombstoneRow {
+    revoked_at_ms: u64,
+    signature: Signature,
+}
+
+impl Store {
+    /// The paired phones, the first one first.
+    pub fn devices(&self) -> Result<Vec<Device>, Error> {
+        let rows = DEVICES.read(&self.read()?)?.all()?;
+        let devices: Result<Vec<_>, _> = rows.into_iter().map(|(key, row)| device(&key, row)).collect();
+        let mut devices = devices?;
+        devices.sort_by_key(|device| device.paired_at_ms);
+        Ok(devices)
+    }
+
+    /// The phone with this key, if it is paired.
+    pub fn device(&self, key: NodeId) -> Result<Option<Device>, Error> {
+        let row = DEVICES.read(&self.read()?)?.get(key.as_bytes())?;
+        row.map(|row| device(key.as_bytes(), row)).transpose()
+    }
+
+    /// Notes that a phone had a session now. Says whether it is paired.
+    pub fn saw_device(&self, key: NodeId, now_ms: u64) -> Result<bool, Error> {
+        self.write(|transaction| {
+            let mut devices = DEVICES.write(transaction)?;
+            let Some(row) = devices.get(key.as_bytes())? else { return Ok(false) };
+            devices.put(key.as_bytes(), DeviceRow { last_seen_ms: Some(now_ms), ..row })?;
+            Ok(true)
+        })
+    }
+
+    /// Removes a phone and keeps its tombstone, in one step. `None`, and no tombstone, if it isn't paired.
+    pub fn revoke(&self, key: NodeId, tombstone: &Tombstone) -> Result<Option<Device>, Error> {
+        self.write(|transaction| {
+            let mut devices = DEVICES.write(transaction)?;
+            let Some(row) = devices.get(key.as_bytes())? else { return Ok(None) };
+            devices.remove(key.as_bytes())?;
+            let Tombstone { revoked_at_ms, signature } = *tombstone;
+            TOMBSTONES.write(transaction)?.put(key.as_bytes(), TombstoneRow { revoked_at_ms, signature })?;
+            device(key.as_bytes(), row).map(Some)
+        })
+    }
+
+    /// What a removed phone is shown, until it is paired again.
+    pub fn tombstone(&self, key: NodeId) -> Result<Option<Tombstone>, Error> {
+        let row = TOMBSTONES.read(&self.read()?)?.get(key.as_bytes())?;
+        Ok(row.map(|TombstoneRow { revoked_at_ms, signature }| Tombstone { revoked_at_ms, signature }))
+    }
+}
+
+/// Stores a phone that the desk has accepted; what was known of its key before is over.
+pub(crate) fn insert(transaction: &WriteTransaction, device: &Device) -> Result<(), Error> {
+    let row = DeviceRow {
+        name: device.name.clone(),
+        secret: ByteArray::new(*device.secret.as_bytes()),
+        paired_at_ms: device.paired_at_ms,
+        last_seen_ms: device.last_seen_ms,
+    };
+    DEVICES.write(transaction)?.put(device.key.as_bytes(), row)?;
+    TOMBSTONES.write(transaction)?.remove(device.key.as_bytes())?;
+    Ok(())
+}
+
+fn device(key: &[u8], row: DeviceRow) -> Result<Device, Error> {
+    let key = key.try_into().ok().and_then(|bytes| NodeId::from_bytes(bytes).ok());
+    let key = key.ok_or(Error::Unreadable { table: "devices" })?;
+    let secret = PairingSecret::from_bytes(row.secret.into_array());
+    Ok(Device { key, name: row.name, secret, paired_at_ms: row.paired_at_ms, last_seen_ms: row.last_seen_ms })
+}
