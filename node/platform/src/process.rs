@@ -13,7 +13,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process, test_kill_process_group};
+use rustix::process::{
+    Pid, Signal, geteuid, getpgid, getpgrp, kill_process_group, test_kill_process, test_kill_process_group,
+};
 
 /// How often [`Group::stop`] looks whether the group has ended.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
@@ -46,6 +48,11 @@ impl fmt::Display for Process {
 pub fn is_alive(pid: u32) -> bool {
     // EPERM: there is one, and it isn't ours.
     checked(pid).is_some_and(|pid| matches!(test_kill_process(pid), Ok(()) | Err(Errno::PERM)))
+}
+
+/// The user this process acts as.
+pub fn user() -> u32 {
+    geteuid().as_raw()
 }
 
 /// The name of a process, if the system tells.
@@ -98,6 +105,13 @@ impl Group {
     /// don't exist.
     pub fn led_by(child: u32) -> Option<Self> {
         checked(child).filter(|pid| *pid != Pid::INIT).map(Self)
+    }
+
+    /// The group of a process that is known to live at this moment, as the peer of a connected Unix socket is. `None`
+    /// if it is our own group or one that stands for a whole set.
+    pub fn of(member: u32) -> Option<Self> {
+        let group = getpgid(Some(checked(member)?)).ok()?;
+        (group != Pid::INIT && group != getpgrp()).then_some(Self(group))
     }
 
     /// Asks all members to end (SIGTERM). A group that has ended already is fine.
@@ -246,6 +260,27 @@ mod tests {
         let mut child = Command::new("sh").args(["-c", "exit 3"]).process_group(0).spawn().unwrap();
         wait_until(|| has_ended(child.id()));
         assert_eq!(stop(&mut child, PATIENCE).unwrap().code(), Some(3));
+    }
+
+    #[test]
+    fn a_member_tells_its_group() {
+        let (mut child, member) = group("sleep 60 & echo $!; wait");
+        assert_eq!(Group::of(member), Group::led_by(child.id()));
+        stop(&mut child, PATIENCE).unwrap();
+    }
+
+    #[test]
+    fn our_own_group_is_never_given_out() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        assert_eq!(Group::of(child.id()), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_file_of_ours_is_of_our_user() {
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(tempfile::tempfile().unwrap().metadata().unwrap().uid(), user());
     }
 
     #[test]
