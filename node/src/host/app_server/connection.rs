@@ -1,0 +1,413 @@
+//! One connection to an app-server: a WebSocket over its Unix socket, opened by `initialize`, then one task that
+//! writes what the [`Client`]s ask and sorts what comes in.
+//!
+//! It isn't kept up: it ends with a [`ConnectionError`] at the first fault, and the supervisor makes another. A message
+//! that can't be read means the two don't understand each other, so it is such a fault, too.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_util::sync::CancellationToken;
+
+use super::message::{self, Incoming, RpcError};
+use super::version::Version;
+use super::{Epoch, Event};
+
+/// A message in bytes at the most, in either direction: what the app-server itself takes (15 MiB passed, 17 didn't).
+pub const MESSAGE: usize = 16 * 1024 * 1024;
+
+/// Bytes of messages that wait beyond the queue of events before the connection is cut: seven seconds of the fastest
+/// stream that Codex was measured to send.
+pub const BACKLOG: usize = 32 * 1024 * 1024;
+
+/// Requests that wait for their answer. Codex itself takes some hundred before it says that it is overloaded.
+const IN_FLIGHT: usize = 128;
+
+/// Written messages that wait for the socket.
+const OUTBOX: usize = 32;
+
+/// The WebSocket upgrade and `initialize` in all; measured 0.2 s, 0.6 s on a fresh CODEX_HOME.
+const OPENING: Duration = Duration::from_secs(20);
+
+/// A message handed to the socket. The app-server always reads: what it can't handle it refuses.
+const WRITING: Duration = Duration::from_secs(20);
+
+/// Pings say that a silent app-server is alive.
+const PING: Duration = Duration::from_secs(15);
+
+/// Nothing heard for so long, not even a pong: it is stuck.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Why a connection ended, or never was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// It doesn't speak WebSocket.
+    #[error("what listens there is no Codex app-server: {0}")]
+    NoWebSocket(String),
+    /// It refused `initialize`.
+    #[error("the app-server refused to talk: {0}")]
+    Refused(RpcError),
+    /// It didn't answer `initialize`.
+    #[error("the app-server doesn't answer")]
+    NoAnswer,
+    /// It said nothing, not even to pings.
+    #[error("the app-server has been silent for {} s", SILENCE.as_secs())]
+    Silent,
+    /// It doesn't read.
+    #[error("the app-server doesn't read what it is sent")]
+    Stuck,
+    /// It sent what can't be read.
+    #[error("the app-server sent {0}")]
+    Malformed(String),
+    /// It sent a message of more than [`MESSAGE`] bytes.
+    #[error("the app-server sent a message of over {} MiB", MESSAGE / (1024 * 1024))]
+    Oversized,
+    /// It ended the connection or died.
+    #[error("the app-server closed the connection")]
+    Closed,
+    /// The reader of the events fell behind by [`BACKLOG`] bytes.
+    #[error("the host fell too far behind the app-server")]
+    Behind,
+    /// The reader of the events is gone; there is no point in another connection.
+    #[error("nobody reads the app-server's events any more")]
+    Unheard,
+    /// The host stops.
+    #[error("the host is stopping")]
+    Stopped,
+    /// The socket failed.
+    #[error("the connection to the app-server broke: {0}")]
+    Broken(String),
+}
+
+impl From<tungstenite::Error> for ConnectionError {
+    fn from(error: tungstenite::Error) -> Self {
+        use tungstenite::Error::{AlreadyClosed, Capacity, ConnectionClosed, Io, Protocol, Utf8};
+        match error {
+            Capacity(_) => Self::Oversized,
+            Utf8(error) => Self::Malformed(format!("text that isn't UTF-8: {error}")),
+            ConnectionClosed | AlreadyClosed => Self::Closed,
+            Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => Self::Closed,
+            Io(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Self::Closed,
+            Io(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Self::Closed,
+            error => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+/// An initialized connection whose task doesn't run yet.
+pub(super) struct Connection {
+    socket: WebSocketStream<UnixStream>,
+    /// What arrived beside the answer to `initialize`.
+    early: VecDeque<Incoming>,
+    hello: Hello,
+}
+
+/// What the app-server says of itself.
+#[derive(Debug, Clone)]
+pub(super) struct Hello {
+    pub(super) version: Version,
+    pub(super) codex_home: PathBuf,
+}
+
+/// What a request came to.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// The app-server answered.
+    Answered(Result<Value, RpcError>),
+    /// The connection ended before it was written.
+    NotSent,
+}
+
+enum Outgoing {
+    Request { id: i64, text: String, fate: oneshot::Sender<Fate> },
+    Answer { text: String, written: oneshot::Sender<()> },
+}
+
+/// Where the rest of the program leaves its messages for a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Client(Arc<Desk>);
+
+#[derive(Debug)]
+struct Desk {
+    outbox: mpsc::Sender<Outgoing>,
+    in_flight: Mutex<HashMap<i64, oneshot::Sender<Fate>>>,
+    slots: Semaphore,
+    next: AtomicI64,
+}
+
+/// What the connection's task holds.
+pub(super) struct Driver {
+    connection: Connection,
+    client: Client,
+    outbox: mpsc::Receiver<Outgoing>,
+}
+
+impl Connection {
+    /// Shakes hands: the WebSocket upgrade, without an `Origin` (Codex refuses any), then `initialize`.
+    pub(super) async fn open(stream: UnixStream) -> Result<Self, ConnectionError> {
+        timeout(OPENING, Self::shake_hands(stream)).await.unwrap_or(Err(ConnectionError::NoAnswer))
+    }
+
+    async fn shake_hands(stream: UnixStream) -> Result<Self, ConnectionError> {
+        let limits = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
+        let upgrade = client_async_with_config("ws://localhost/", stream, Some(limits)).await;
+        let (mut socket, _) = upgrade.map_err(|error| ConnectionError::NoWebSocket(error.to_string()))?;
+        socket.send(Message::text(message::request(INITIALIZE, "initialize", &introduction()))).await?;
+        let (outcome, early) = answer_to_initialize(&mut socket).await?;
+        let hello = Hello::read(&outcome.map_err(ConnectionError::Refused)?);
+        socket.send(Message::text(message::notification("initialized"))).await?;
+        Ok(Self { socket, early, hello })
+    }
+
+    /// What the app-server said of itself.
+    pub(super) fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Splits it into where messages are left and the task that carries them.
+    pub(super) fn split(self) -> (Client, Driver) {
+        let (sender, outbox) = mpsc::channel(OUTBOX);
+        let desk = Desk {
+            outbox: sender,
+            in_flight: Mutex::default(),
+            slots: Semaphore::new(IN_FLIGHT),
+            next: AtomicI64::new(INITIALIZE + 1),
+        };
+        let client = Client(Arc::new(desk));
+        (client.clone(), Driver { connection: self, client, outbox })
+    }
+}
+
+fn introduction() -> Value {
+    let version = env!("CARGO_PKG_VERSION");
+    json!({
+        "clientInfo": { "name": "farhelm", "title": "Farhelm", "version": version },
+        "capabilities": { "experimentalApi": true, "requestAttestation": false },
+    })
+}
+
+type Answered = (Result<Value, RpcError>, VecDeque<Incoming>);
+
+async fn answer_to_initialize(socket: &mut WebSocketStream<UnixStream>) -> Result<Answered, ConnectionError> {
+    let mut early = VecDeque::new();
+    while early.len() < EARLY {
+        match received(socket.next().await)? {
+            Some((Incoming::Answer { id: INITIALIZE, outcome }, _)) => return Ok((outcome, early)),
+            Some((incoming, _)) => early.push_back(incoming),
+            None => {}
+        }
+    }
+    Err(ConnectionError::Malformed("no answer to `initialize` among its first messages".into()))
+}
+
+impl Hello {
+    fn read(answer: &Value) -> Self {
+        let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
+        Self { version: Version::of_user_agent(text("userAgent")), codex_home: text("codexHome").into() }
+    }
+}
+
+/// The message in what the socket gave, with its length; `None` for those WebSocket itself takes care of.
+fn received(given: Option<Result<Message, tungstenite::Error>>) -> Result<Option<(Incoming, usize)>, ConnectionError> {
+    match given.ok_or(ConnectionError::Closed)?? {
+        Message::Text(text) => match message::parse(text.as_str()) {
+            Ok(incoming) => Ok(Some((incoming, text.len()))),
+            Err(error) => Err(ConnectionError::Malformed(error.to_string())),
+        },
+        Message::Binary(_) => Err(ConnectionError::Malformed("a binary message".into())),
+        Message::Close(_) => Err(ConnectionError::Closed),
+        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
+    }
+}
+
+impl Client {
+    /// The requests that may be in flight.
+    pub(super) fn slots(&self) -> &Semaphore {
+        &self.0.slots
+    }
+
+    /// A number for a request. It is taken back when the guard is dropped, so that nothing waits for a caller who left.
+    pub(super) fn number(&self) -> Number<'_> {
+        Number { id: self.0.next.fetch_add(1, Ordering::Relaxed), desk: &self.0 }
+    }
+
+    /// Leaves a request; `Err` if the connection has ended.
+    pub(super) async fn send(&self, id: i64, text: String) -> Result<oneshot::Receiver<Fate>, ()> {
+        let (fate, awaited) = oneshot::channel();
+        self.0.outbox.send(Outgoing::Request { id, text, fate }).await.map_err(drop)?;
+        Ok(awaited)
+    }
+
+    /// Writes an answer; `Err` if the connection ended before that.
+    pub(super) async fn answer(&self, text: String) -> Result<(), ()> {
+        let (written, awaited) = oneshot::channel();
+        self.0.outbox.send(Outgoing::Answer { text, written }).await.map_err(drop)?;
+        awaited.await.map_err(drop)
+    }
+}
+
+/// A request's number while somebody waits for its answer.
+#[derive(Debug)]
+pub(super) struct Number<'a> {
+    pub(super) id: i64,
+    desk: &'a Desk,
+}
+
+impl Drop for Number<'_> {
+    fn drop(&mut self) {
+        self.desk.waiting(|waiting| waiting.remove(&self.id));
+    }
+}
+
+impl Desk {
+    fn waiting<T>(&self, with: impl FnOnce(&mut HashMap<i64, oneshot::Sender<Fate>>) -> T) -> T {
+        with(&mut self.in_flight.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn answered(&self, id: i64, outcome: Result<Value, RpcError>) {
+        match self.waiting(|waiting| waiting.remove(&id)) {
+            // Its caller may have left in this very moment.
+            Some(fate) => drop(fate.send(Fate::Answered(outcome))),
+            None => tracing::debug!(id, "an answer that nobody waits for any more"),
+        }
+    }
+}
+
+impl Driver {
+    /// Carries messages until the connection ends; then every request has failed and its number is void.
+    pub(super) async fn run(
+        mut self,
+        epoch: Epoch,
+        events: &mpsc::Sender<Event>,
+        stop: &CancellationToken,
+    ) -> ConnectionError {
+        let Connection { socket, early, hello } = self.connection;
+        let (sink, stream) = socket.split();
+        let desk = self.client.0;
+        let mut reader = Reader { desk: &desk, epoch, events, backlog: Backlog::default() };
+        reader.backlog.push(Event::Up { epoch, version: hello.version }, 0);
+        early.into_iter().for_each(|incoming| reader.sort(incoming, 0));
+        let why = tokio::select! {
+            why = write(sink, &mut self.outbox, &desk) => why,
+            why = reader.run(stream) => why,
+            () = stop.cancelled() => ConnectionError::Stopped,
+        };
+        self.outbox.close();
+        while let Ok(outgoing) = self.outbox.try_recv() {
+            if let Outgoing::Request { fate, .. } = outgoing {
+                // Its caller may have left.
+                let _ = fate.send(Fate::NotSent);
+            }
+        }
+        desk.waiting(HashMap::clear);
+        why
+    }
+}
+
+type Sink = SplitSink<WebSocketStream<UnixStream>, Message>;
+
+async fn write(mut sink: Sink, outbox: &mut mpsc::Receiver<Outgoing>, desk: &Desk) -> ConnectionError {
+    let mut pings = interval_at(Instant::now() + PING, PING);
+    loop {
+        let (message, written) = tokio::select! {
+            _ = pings.tick() => (Message::Ping(Vec::new().into()), None),
+            outgoing = outbox.recv() => match outgoing {
+                // Nobody waits for the answer: don't ask.
+                Some(Outgoing::Request { fate, .. }) if fate.is_closed() => continue,
+                Some(Outgoing::Request { id, text, fate }) => {
+                    desk.waiting(|waiting| waiting.insert(id, fate));
+                    (Message::text(text), None)
+                }
+                Some(Outgoing::Answer { text, written }) => (Message::text(text), Some(written)),
+                None => return ConnectionError::Closed,
+            },
+        };
+        match timeout(WRITING, sink.send(message)).await {
+            Ok(Ok(())) => drop(written.map(|written| written.send(()))),
+            Ok(Err(error)) => return error.into(),
+            Err(_) => return ConnectionError::Stuck,
+        }
+    }
+}
+
+/// Reads and sorts. Answers go to their callers at once, past events that wait.
+struct Reader<'a> {
+    desk: &'a Desk,
+    epoch: Epoch,
+    events: &'a mpsc::Sender<Event>,
+    backlog: Backlog,
+}
+
+/// Events that found the queue full, with the length of their messages.
+#[derive(Default)]
+struct Backlog {
+    events: VecDeque<(Event, usize)>,
+    bytes: usize,
+}
+
+impl Reader<'_> {
+    async fn run(mut self, mut stream: SplitStream<WebSocketStream<UnixStream>>) -> ConnectionError {
+        let mut heard = Instant::now();
+        loop {
+            tokio::select! {
+                given = stream.next() => match received(given) {
+                    Ok(incoming) => {
+                        heard = Instant::now();
+                        incoming.into_iter().for_each(|(incoming, length)| self.sort(incoming, length));
+                    }
+                    Err(why) => return why,
+                },
+                room = self.events.reserve(), if !self.backlog.events.is_empty() => match room {
+                    Ok(room) => drop(self.backlog.pop().map(|event| room.send(event))),
+                    Err(_) => return ConnectionError::Unheard,
+                },
+                () = sleep_until(heard + SILENCE) => return ConnectionError::Silent,
+            }
+            if self.backlog.bytes > BACKLOG {
+                return ConnectionError::Behind;
+            }
+        }
+    }
+
+    fn sort(&mut self, incoming: Incoming, length: usize) {
+        let epoch = self.epoch;
+        let event = match incoming {
+            Incoming::Answer { id, outcome } => return self.desk.answered(id, outcome),
+            Incoming::Request { id, method, params } => Event::Request { epoch, id, method, params },
+            Incoming::Notification { method, params } => Event::Notification { epoch, method, params },
+        };
+        self.backlog.push(event, length);
+    }
+}
+
+impl Backlog {
+    fn push(&mut self, event: Event, length: usize) {
+        self.bytes += length;
+        self.events.push_back((event, length));
+    }
+
+    fn pop(&mut self) -> Option<Event> {
+        let (event, length) = self.events.pop_front()?;
+        self.bytes -= length;
+        Some(event)
+    }
+}
+
+/// The number of `initialize`.
+const INITIALIZE: i64 = 0;
+
+/// Messages that may stand before the answer to `initialize`.
+const EARLY: usize = 64;
