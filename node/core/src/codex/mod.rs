@@ -3,5 +3,5 @@
 pub mod approval;
 pub mod decision;
 pub mod message;
-mod text;
+pub(crate) mod text;
 pub mod thread;

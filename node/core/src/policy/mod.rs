@@ -1,1 +1,129 @@
-//! Which method a phone may call.
+//! Which method a phone may call, and what of it gets through.
+//!
+//! The phone never has a connection to the app-server (any connection has full authority there). What it sends is
+//! *rebuilt* from the [`table`] of allowed fields, and what comes back is *filtered* by the same words:
+//!
+//! ```text
+//!  phone ─ method, params ─► request() ─► Forward ─► Codex
+//!  phone ◄─ result ───────── result()  ◄──────────── Codex
+//!  phone ◄─ notification ─── notification() ◄─────── Codex
+//! ```
+//!
+//! # Why refuse in one direction and drop in the other
+//! A field off the list in a request is somebody asking for something: refusing it by name tells a newer phone what
+//! this host won't do, where dropping it would do something else than was asked. A field off the list in a result is
+//! a newer Codex: what the list doesn't name is left out, and the rest stays useful.
+//!
+//! A method that isn't in the table is denied.
+
+mod notifications;
+mod shape;
+pub mod table;
+mod words;
+
+use serde_json::{Map, Value};
+
+use crate::codex::text::clip;
+
+pub use shape::{Field, Fill, Given, Shape};
+pub use table::{Method, Verdict};
+
+/// What the host puts into requests itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// The folder in which threads start.
+    pub folder: String,
+    /// The approval policy they start with.
+    pub approval_policy: String,
+    /// The sandbox they start with.
+    pub sandbox: String,
+}
+
+impl Defaults {
+    /// Threads start in `folder`, ask on request, and write in their workspace only.
+    pub fn new(folder: impl Into<String>) -> Self {
+        Self { folder: folder.into(), approval_policy: "on-request".into(), sandbox: "workspace-write".into() }
+    }
+}
+
+/// A request that may go to Codex: the only source of what is forwarded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forward {
+    /// The method's name, from the table.
+    pub method: &'static str,
+    /// The rebuilt parameters.
+    pub params: Value,
+}
+
+/// Why a request isn't forwarded, in a sentence for the person who sent it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not in the table.
+    #[error("{method:?} is not a method this host knows; do it at the desk")]
+    UnknownMethod {
+        /// The method's name, cut.
+        method: String,
+    },
+    /// In the table, but not for phones.
+    #[error("{method} is not for phones ({reason}); do it at the desk")]
+    Denied {
+        /// The method.
+        method: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A field that phones don't send.
+    #[error("{method}: the field {field:?} is not for phones; send it without")]
+    UnknownField {
+        /// The method.
+        method: &'static str,
+        /// The field, with the path to it.
+        field: String,
+    },
+    /// A field that has to be there.
+    #[error("{method}: the field {field:?} is missing; update the app on the phone")]
+    MissingField {
+        /// The method.
+        method: &'static str,
+        /// The field, with the path to it.
+        field: String,
+    },
+    /// A field with a value it can't have.
+    #[error("{method}: {field:?} must be {wanted}; correct it and send again")]
+    WrongValue {
+        /// The method.
+        method: &'static str,
+        /// The field, with the path to it.
+        field: String,
+        /// What it can be.
+        wanted: String,
+    },
+}
+
+/// Rebuilds a phone's request, or refuses it.
+pub fn request(method: &str, params: &Value, defaults: &Defaults) -> Result<Forward, Refusal> {
+    let method =
+        table::find(method).ok_or_else(|| Refusal::UnknownMethod { method: clip(method, shape::NAME).into() })?;
+    if method.verdict != Verdict::Allow {
+        return Err(Refusal::Denied { method: method.name, reason: method.reason });
+    }
+    // No parameters at all are those of a method that needs none.
+    let empty = Value::Object(Map::new());
+    let params = if params.is_null() { &empty } else { params };
+    let mut rebuilt = shape::rebuild_object(params, method.params).map_err(|fault| fault.of(method.name))?;
+    for given in method.given {
+        rebuilt.insert(given.name.into(), given.fill.value(defaults));
+    }
+    Ok(Forward { method: method.name, params: Value::Object(rebuilt) })
+}
+
+/// What of a result a phone gets to see. Of a method that isn't allowed: nothing.
+pub fn result(method: &str, result: &Value) -> Value {
+    let allowed = table::find(method).filter(|method| method.verdict == Verdict::Allow);
+    allowed.and_then(|method| method.result.filter(result)).unwrap_or(Value::Null)
+}
+
+/// What of a notification's parameters a phone gets to see; `None` if it isn't for phones.
+pub fn notification(method: &str, params: &Value) -> Option<Value> {
+    notifications::find(method)?.filter(params)
+}
