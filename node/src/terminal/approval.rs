@@ -23,6 +23,7 @@ pub fn show(approval: &Approval, columns: usize) -> String {
             show_command(&mut out, command, folder, permissions.as_deref())
         }
         Act::Files { grant_root, .. } => show_grant(&mut out, grant_root.as_deref()),
+        Act::Withheld { kind, about, why } => show_withheld(&mut out, kind, about, why),
     };
     let content = &approval.content;
     let fields = [
@@ -60,6 +61,13 @@ fn show_grant(out: &mut String, grant_root: Option<&str>) -> std::fmt::Result {
         }),
     );
     Ok(())
+}
+
+fn show_withheld(out: &mut String, kind: &str, about: &str, why: &str) -> std::fmt::Result {
+    writeln!(out, "{TITLE}Codex wants something that can't be shown here whole{TITLE:#}")?;
+    out.push_str(&field("kind", kind));
+    out.push_str(&field("about", about));
+    writeln!(out, "  {WARNING}it can only be declined here:{WARNING:#} {}", indented(why))
 }
 
 fn field(name: &str, value: &str) -> String {
@@ -140,6 +148,22 @@ mod tests {
          @@ -1 +1 @@
         -old
         +new
+        ");
+    }
+
+    #[test]
+    fn what_cannot_be_shown_says_that_it_can_only_be_declined() {
+        let (kind, about) = ("writeStdin".into(), "python3 -i".into());
+        insta::assert_snapshot!(shown(Act::Withheld { kind, about, why: "it was cut.".into() }), @"
+        Codex wants something that can't be shown here whole
+          kind: writeStdin
+          about: python3 -i
+          it can only be declined here: it was cut.
+          reason: to see whether
+            the tests pass
+          environment: local
+          approval policy: on-request
+          sandbox: workspace-write
         ");
     }
 
