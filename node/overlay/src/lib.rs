@@ -1,2 +1,38 @@
-//! The endpoint's libp2p node.
+//! The endpoint's libp2p node: what a host or a phone needs to reach its peers, and to hold a session with them.
+//!
+//! [`Endpoint`] is a cheap handle; behind it one task owns the swarm. Everything that decides is a plain state machine
+//! with `now` in and actions out (`legs`, `reservations`, `admission::gate`, `paths`), so that it is tested without
+//! a network; the task is only their hand on the swarm.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`endpoint`] | the handle, its configuration, events and errors |
+//! | `driver` | the task: swarm events in, actions of the machines out |
+//! | `swarm` | transports and the composition of behaviours, the only place that builds the `Swarm` type |
+//! | [`streams`] | streams on a *chosen* connection (libp2p-stream picks one at random) |
+//! | [`admission`] | who may connect, and what a stranger gets to see |
+//! | `legs`, `reservations` | the way to relays, and the circuit reservations held on them |
+//! | `calls` | attempts to reach a peer |
+//! | [`paths`] | every connection to a peer, and which of them is best |
+//! | [`channel`] | the encrypted session over whatever path is best |
+//!
+//! Not here: the relay server (farhelm-relay), the session's cryptography (farhelm-core), storage.
+
+pub mod addresses;
+pub mod admission;
+mod calls;
 pub mod channel;
+mod driver;
+pub mod endpoint;
+mod legs;
+pub mod paths;
+mod reservations;
+pub mod streams;
+mod swarm;
+
+pub use admission::Admission;
+pub use endpoint::{Config, ConnectError, Endpoint, Error, Event, Incoming, OpenError, Route, Status, Transports};
+pub use libp2p::multiaddr::{Multiaddr, Protocol};
+pub use libp2p::swarm::ConnectionId;
+pub use paths::{Path, Transport, Via};
+pub use streams::Stream;

@@ -1,0 +1,452 @@
+//! The task that owns the swarm: its events go into the state machines, what they ask for comes out on the swarm.
+//!
+//! Nothing is decided here that a machine could decide.
+
+use std::collections::{BTreeMap, HashSet};
+use std::error::Error as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use farhelm_core::identity::NodeId;
+use futures::StreamExt;
+use libp2p::core::transport::ListenerId;
+use libp2p::multiaddr::Multiaddr;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::{PeerId, TransportError, dcutr, identify, ping};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::addresses;
+use crate::admission::{Admission, DetailsEvent};
+use crate::calls::{self, Calls};
+use crate::endpoint::{Attempt, ConnectError, Error, Event, Incoming, Reservation, Shared};
+use crate::legs::{self, Legs};
+use crate::paths::Path;
+use crate::reservations::{self, Reservations};
+use crate::streams::{Arrival, Control};
+use crate::swarm::{BehaviourEvent, Parts};
+
+/// How long the first dial waits for our listeners to say where they listen.
+const LISTEN_GRACE: Duration = Duration::from_secs(1);
+
+/// How long connections get to close at shutdown.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
+
+/// Observed addresses kept for people to look at.
+const OBSERVED: usize = 16;
+
+type CallReply = oneshot::Sender<Result<Path, ConnectError>>;
+
+/// What a handle asks the task for. A reply says that it was done.
+pub(crate) enum Command {
+    Call { peer: NodeId, addresses: Vec<Multiaddr>, reply: CallReply },
+    SetRelays { relays: BTreeMap<PeerId, Vec<Multiaddr>>, reply: oneshot::Sender<()> },
+    SetAdmission { admission: Option<Admission>, reply: oneshot::Sender<()> },
+    Vouch { peer: NodeId, reply: oneshot::Sender<()> },
+    Expel { peer: NodeId, reply: oneshot::Sender<()> },
+    Close { connection: ConnectionId, reply: oneshot::Sender<()> },
+    Shutdown { reply: oneshot::Sender<()> },
+}
+
+/// The task's state.
+pub(crate) struct Driver {
+    swarm: libp2p::Swarm<crate::swarm::Behaviour>,
+    control: Control,
+    arrivals: mpsc::Receiver<Arrival>,
+    commands: mpsc::Receiver<Command>,
+    events: broadcast::Sender<Event>,
+    incoming: mpsc::Sender<Incoming>,
+    shared: Arc<Mutex<Shared>>,
+    legs: Legs,
+    reservations: Reservations,
+    calls: Calls<CallReply>,
+    /// Our own listeners that haven't told an address yet.
+    starting: HashSet<ListenerId>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        parts: Parts,
+        commands: mpsc::Receiver<Command>,
+        events: broadcast::Sender<Event>,
+        incoming: mpsc::Sender<Incoming>,
+        shared: Arc<Mutex<Shared>>,
+    ) -> Self {
+        Self {
+            swarm: parts.swarm,
+            control: parts.control,
+            arrivals: parts.arrivals,
+            commands,
+            events,
+            incoming,
+            shared,
+            legs: Legs::default(),
+            reservations: Reservations::new(rand::random()),
+            calls: Calls::default(),
+            starting: HashSet::new(),
+        }
+    }
+
+    /// Listens wherever it can; an error only if addresses were given and none works.
+    pub(crate) fn listen(&mut self, addresses: &[Multiaddr]) -> Result<(), Error> {
+        let mut first_failure = None;
+        for address in addresses {
+            match self.swarm.listen_on(address.clone()) {
+                Ok(id) => {
+                    self.starting.insert(id);
+                }
+                Err(error) => {
+                    // Commonly IPv6 on a machine that has none.
+                    tracing::debug!(%address, %error, "can't listen");
+                    let source = match error {
+                        TransportError::Other(source) => source,
+                        unsupported => std::io::Error::other(unsupported),
+                    };
+                    first_failure.get_or_insert(Error::Listen { address: address.clone(), source });
+                }
+            }
+        }
+        if self.starting.is_empty() { first_failure.map_or(Ok(()), Err) } else { Ok(()) }
+    }
+
+    /// Runs until told to stop or until no handle is left.
+    pub(crate) async fn run(mut self) {
+        self.await_listeners().await;
+        loop {
+            self.carry_out();
+            let deadline = self.deadline();
+            let due = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // The swarm first: a path must be known before the streams that arrive on it.
+                biased;
+                event = self.swarm.select_next_some() => self.on_event(event),
+                Some(arrival) = self.arrivals.recv() => self.on_arrival(arrival),
+                command = self.commands.recv() => match command {
+                    Some(Command::Shutdown { reply }) => {
+                        self.close_all().await;
+                        let _ = reply.send(());
+                        return;
+                    }
+                    Some(command) => self.on_command(command),
+                    None => return self.close_all().await,
+                },
+                () = due => self.on_timeout(Instant::now()),
+            }
+        }
+    }
+
+    /// Dialling before the sockets are known would use a fresh port, which no NAT maps later (FACTS: hole punching
+    /// offers the port of the connection to the relay).
+    async fn await_listeners(&mut self) {
+        let told = async {
+            while !self.starting.is_empty() {
+                let event = self.swarm.select_next_some().await;
+                self.on_event(event);
+            }
+        };
+        if tokio::time::timeout(LISTEN_GRACE, told).await.is_err() {
+            tracing::debug!("a listener has no address yet");
+        }
+    }
+
+    async fn close_all(&mut self) {
+        let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            // Fails for a peer that just left: just as well.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let closed = async {
+            while self.swarm.connected_peers().next().is_some() {
+                let event = self.swarm.select_next_some().await;
+                self.on_event(event);
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_GRACE, closed).await;
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        [self.legs.deadline(), self.reservations.deadline(), self.calls.deadline()].into_iter().flatten().min()
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        self.legs.handle_timeout(now);
+        self.reservations.handle_timeout(now);
+        self.calls.handle_timeout(now);
+    }
+
+    fn on_command(&mut self, command: Command) {
+        let reply = match command {
+            Command::Call { peer, addresses, reply } => {
+                return self.calls.call(peer, addresses, reply, Instant::now());
+            }
+            Command::SetRelays { relays, reply } => {
+                let nodes = relays.keys().filter_map(|peer| NodeId::from_peer_id(peer).ok()).collect();
+                self.swarm.behaviour_mut().door.set_relays(nodes);
+                self.reservations.set(relays, Instant::now());
+                reply
+            }
+            Command::SetAdmission { admission, reply } => {
+                self.swarm.behaviour_mut().door.set_admission(admission);
+                reply
+            }
+            Command::Vouch { peer, reply } => {
+                self.swarm.behaviour_mut().door.vouch(peer);
+                reply
+            }
+            Command::Expel { peer, reply } => {
+                self.swarm.behaviour_mut().door.expel(peer);
+                reply
+            }
+            Command::Close { connection, reply } => {
+                self.swarm.close_connection(connection);
+                reply
+            }
+            Command::Shutdown { reply } => reply,
+        };
+        // Whoever asked may not care to know.
+        let _ = reply.send(());
+    }
+
+    /// Does what the machines ask for until none asks for more.
+    fn carry_out(&mut self) {
+        loop {
+            if let Some(output) = self.reservations.poll() {
+                self.on_reservation(output);
+            } else if let Some(output) = self.calls.poll() {
+                self.on_call(output);
+            } else if let Some(output) = self.legs.poll() {
+                self.on_leg(output);
+            } else {
+                break;
+            }
+        }
+        let states = self.reservations.states().filter_map(|(relay, state, addresses)| {
+            Some(Reservation { relay: NodeId::from_peer_id(&relay).ok()?, state, addresses: addresses.to_vec() })
+        });
+        let states = states.collect();
+        let refused = self.swarm.behaviour().door.refused();
+        let mut shared = self.shared();
+        shared.status.reservations = states;
+        shared.status.refused_connections = refused;
+    }
+
+    fn on_reservation(&mut self, output: reservations::Output) {
+        match output {
+            reservations::Output::Approach { relay, addresses } => {
+                self.legs.approach(relay, &addresses, Instant::now());
+            }
+            reservations::Output::Listen { relay, address } => match self.swarm.listen_on(address) {
+                Ok(id) => self.reservations.listening(relay, id),
+                Err(error) => {
+                    tracing::warn!(%relay, %error, "can't ask for a reservation");
+                    self.reservations.failed(relay, Instant::now());
+                }
+            },
+            reservations::Output::Unlisten(id) => {
+                self.swarm.remove_listener(id);
+            }
+            reservations::Output::Up { relay, addresses } => {
+                if let Ok(relay) = NodeId::from_peer_id(&relay) {
+                    self.emit(Event::ReservationUp { relay, addresses });
+                }
+            }
+            reservations::Output::Down { relay } => {
+                if let Ok(relay) = NodeId::from_peer_id(&relay) {
+                    self.emit(Event::ReservationDown { relay });
+                }
+            }
+        }
+    }
+
+    fn on_call(&mut self, output: calls::Output<CallReply>) {
+        match output {
+            calls::Output::Approach { relay, addresses } => self.legs.approach(relay, &addresses, Instant::now()),
+            calls::Output::Dial { peer, addresses } => {
+                let opts =
+                    DialOpts::peer_id(peer.to_peer_id()).addresses(addresses).condition(PeerCondition::Always).build();
+                let id = opts.connection_id();
+                self.calls.dialling(peer, id);
+                if let Err(error) = self.swarm.dial(opts) {
+                    self.calls.failed(id, attempts(error));
+                }
+            }
+            calls::Output::Done { waiters, result } => {
+                for waiter in waiters {
+                    let _ = waiter.send(self.path_of(&result));
+                }
+            }
+        }
+    }
+
+    fn path_of(&self, result: &Result<ConnectionId, ConnectError>) -> Result<Path, ConnectError> {
+        match result {
+            Ok(id) => self.shared().paths.get(*id).cloned().ok_or(ConnectError::Stopped),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    fn on_leg(&mut self, output: legs::Output) {
+        match output {
+            legs::Output::Dial { relay, addresses } => {
+                let opts = DialOpts::peer_id(relay).addresses(addresses).condition(PeerCondition::Always).build();
+                let id = opts.connection_id();
+                self.legs.dialling(relay, id);
+                if let Err(error) = self.swarm.dial(opts) {
+                    tracing::debug!(%relay, %error, "can't dial a relay");
+                    self.legs.gone(relay, id);
+                }
+            }
+            legs::Output::Ready(relay) => {
+                self.reservations.ready(relay, Instant::now());
+                self.calls.relay_ready(relay);
+            }
+            legs::Output::Failed(relay) => {
+                self.reservations.failed(relay, Instant::now());
+                self.calls.relay_failed(relay);
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Door(event)) => self.on_details(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                // The door lets Ed25519 keys in only.
+                let Ok(peer) = NodeId::from_peer_id(&peer_id) else { return };
+                let path = Path::new(connection_id, peer, &endpoint, Instant::now());
+                self.shared().paths.insert(path.clone());
+                if path.is_direct() {
+                    self.legs.connected(peer_id, connection_id);
+                }
+                self.calls.established(peer, connection_id);
+                self.emit(Event::PathUp(path));
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                tracing::debug!(peer = %peer_id, connection = %connection_id, ?cause, "connection closed");
+                self.legs.gone(peer_id, connection_id);
+                let path = self.shared().paths.remove(connection_id);
+                if let Some(path) = path {
+                    self.emit(Event::PathDown(path));
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
+                tracing::debug!(peer = ?peer_id, connection = %connection_id, %error, "dial failed");
+                if let Some(peer) = peer_id {
+                    self.legs.gone(peer, connection_id);
+                }
+                self.calls.failed(connection_id, attempts(error));
+            }
+            SwarmEvent::NewListenAddr { listener_id, address } => self.on_listening(listener_id, address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.on_listening_ended(vec![address]),
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                tracing::debug!(listener = ?listener_id, ?reason, "listener closed");
+                self.starting.remove(&listener_id);
+                self.reservations.closed(listener_id, Instant::now());
+                self.on_listening_ended(addresses);
+            }
+            SwarmEvent::NewExternalAddrCandidate { address } => self.on_observed(address),
+            _ => {}
+        }
+    }
+
+    fn on_details(&mut self, event: DetailsEvent) {
+        match event {
+            DetailsEvent::Identify(identify::Event::Received { connection_id, peer_id, .. }) => {
+                self.legs.identified(peer_id, connection_id, Instant::now());
+            }
+            DetailsEvent::Dcutr(dcutr::Event { remote_peer_id, result }) => {
+                let Ok(peer) = NodeId::from_peer_id(&remote_peer_id) else { return };
+                self.emit(Event::Punch { peer, outcome: result.map_err(|error| error.to_string()) });
+            }
+            _ => {}
+        }
+    }
+
+    fn on_ping(&mut self, ping::Event { connection, result, .. }: ping::Event) {
+        match result {
+            Ok(rtt) => {
+                let path = self.shared().paths.measured(connection, rtt);
+                if let Some(path) = path {
+                    self.emit(Event::PathChanged(path));
+                }
+            }
+            // A peer without ping is alive for all we know.
+            Err(ping::Failure::Unsupported) => {}
+            // libp2p leaves it open, and a dead TCP connection would stay for good.
+            Err(error) => {
+                tracing::info!(%connection, %error, "closing a connection that doesn't answer pings");
+                self.swarm.close_connection(connection);
+            }
+        }
+    }
+
+    fn on_listening(&mut self, listener: ListenerId, address: Multiaddr) {
+        if addresses::is_relayed(&address) {
+            return self.reservations.address(listener, address, Instant::now());
+        }
+        self.starting.remove(&listener);
+        self.shared().status.listening.push(address.clone());
+        self.emit(Event::Listening(address));
+    }
+
+    fn on_listening_ended(&mut self, ended: Vec<Multiaddr>) {
+        for address in ended.into_iter().filter(|address| !addresses::is_relayed(address)) {
+            self.shared().status.listening.retain(|known| *known != address);
+            self.emit(Event::ListeningEnded(address));
+        }
+    }
+
+    fn on_observed(&mut self, address: Multiaddr) {
+        {
+            let observed = &mut self.shared().status.observed;
+            observed.retain(|known| *known != address);
+            observed.push(address.clone());
+            let surplus = observed.len().saturating_sub(OBSERVED);
+            observed.drain(..surplus);
+        }
+        self.emit(Event::Observed(address));
+    }
+
+    fn on_arrival(&mut self, Arrival { connection, stream }: Arrival) {
+        // Closed already: so is the stream.
+        let Some(path) = self.shared().paths.get(connection).cloned() else { return };
+        if self.incoming.try_send(Incoming { peer: path.peer, path, stream }).is_err() {
+            self.control.count_dropped();
+            tracing::warn!(%connection, "inbound stream reset: too many are waiting");
+        }
+    }
+
+    fn emit(&self, event: Event) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a failed dial tried, and the innermost reason of each: the outer ones only say "failed to dial".
+fn attempts(error: DialError) -> Vec<Attempt> {
+    match error {
+        DialError::Transport(failures) => failures
+            .into_iter()
+            .map(|(address, error)| {
+                let mut reason = error.to_string();
+                let mut cause = error.source();
+                while let Some(inner) = cause {
+                    reason = inner.to_string();
+                    cause = inner.source();
+                }
+                Attempt { address, reason }
+            })
+            .collect(),
+        other => vec![Attempt { address: Multiaddr::empty(), reason: other.to_string() }],
+    }
+}

@@ -1,0 +1,437 @@
+//! The handle of a node: start it, call peers, open streams, listen to what happens.
+//!
+//! Cheap to clone. Commands go to the one task that owns the swarm over a bounded channel; when the last handle is
+//! dropped the task ends. Looking (`paths`, `status`) never waits for the task.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use farhelm_core::identity::{Identity, NodeId};
+use libp2p::PeerId;
+use libp2p::multiaddr::{Multiaddr, Protocol};
+use libp2p::noise;
+use libp2p::swarm::ConnectionId;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::admission::{Admission, Limits};
+use crate::driver::{Command, Driver};
+use crate::paths::{Path, Paths};
+use crate::reservations::State;
+use crate::streams::{self, Stream};
+use crate::{addresses, swarm};
+
+/// Commands waiting for the task; it answers within microseconds.
+const COMMANDS: usize = 64;
+
+/// Events a slow subscriber may lag behind before it loses the oldest (and is told so).
+const EVENTS: usize = 256;
+
+/// What the node speaks below libp2p.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transports {
+    /// TCP and QUIC, with DNS.
+    #[default]
+    Network,
+    /// Channels inside this process (`/memory/N`), for tests and examples.
+    Memory,
+}
+
+/// How a node is to be started.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node's key.
+    pub identity: Identity,
+    /// Where to listen. Empty for a node that only calls; it can't be punched through to, then.
+    pub listen: Vec<Multiaddr>,
+    /// Sockets or memory.
+    pub transports: Transports,
+    /// What strangers get, if there is a filter at all (see [`Endpoint::set_admission`]).
+    pub limits: Limits,
+    /// Every connection is pinged this often; one that fails to answer twice is closed.
+    pub ping_interval: Duration,
+    /// Inbound streams that may wait for the receiver of [`Endpoint::start`]; further ones are reset.
+    pub waiting_streams: usize,
+}
+
+impl Config {
+    /// TCP and QUIC on every interface, ports chosen by the system.
+    pub fn new(identity: Identity) -> Self {
+        let any = ["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0", "/ip6/::/udp/0/quic-v1", "/ip6/::/tcp/0"];
+        let listen = any.iter().map(|text| text.parse().expect("a constant address")).collect();
+        Self {
+            identity,
+            listen,
+            transports: Transports::Network,
+            limits: Limits::default(),
+            ping_interval: Duration::from_secs(15),
+            waiting_streams: 64,
+        }
+    }
+
+    /// In memory, on a port that is free.
+    pub fn memory(identity: Identity) -> Self {
+        let listen = vec![Multiaddr::empty().with(Protocol::Memory(0))];
+        Self { listen, transports: Transports::Memory, ..Self::new(identity) }
+    }
+}
+
+/// Why a node can't start or be told something.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not called from within a tokio runtime.
+    #[error("a node needs a tokio runtime to run in")]
+    NoRuntime,
+    /// The Noise keys couldn't be made.
+    #[error("the handshake keys can't be made: {0}")]
+    Handshake(#[from] noise::Error),
+    /// None of the addresses can be listened on; the first failure.
+    #[error("can't listen on {address}: {source}; choose another port or stop what holds it")]
+    Listen {
+        /// The address.
+        address: Multiaddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A relay's address doesn't say which relay.
+    #[error("{address} does not name its relay; add /p2p/ and the relay's peer id, as the relay prints it")]
+    RelayAddress {
+        /// The address as given.
+        address: Multiaddr,
+    },
+    /// The node was shut down.
+    #[error("the node was shut down")]
+    Stopped,
+}
+
+/// One address that was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Where to.
+    pub address: Multiaddr,
+    /// What went wrong, in the transport's words.
+    pub reason: String,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.address, self.reason)
+    }
+}
+
+/// Why a peer couldn't be reached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// Nothing to try: no connection, and no address was given.
+    #[error("no address of {peer} is known")]
+    NoAddress {
+        /// Who.
+        peer: NodeId,
+    },
+    /// Every address failed.
+    #[error("{peer} can't be reached ({}); check that it is running and online", list(.failures))]
+    Unreachable {
+        /// Who.
+        peer: NodeId,
+        /// What was tried.
+        failures: Vec<Attempt>,
+    },
+    /// Some address neither worked nor failed in time.
+    #[error("{peer} did not answer in time; check that it is running and online")]
+    TimedOut {
+        /// Who.
+        peer: NodeId,
+        /// What had failed by then.
+        failures: Vec<Attempt>,
+    },
+    /// The node was shut down.
+    #[error("the node was shut down")]
+    Stopped,
+}
+
+fn list(failures: &[Attempt]) -> String {
+    failures.iter().map(Attempt::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Why no stream could be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no connection of that kind.
+    #[error("not connected to {peer} that way")]
+    NoPath {
+        /// To whom.
+        peer: NodeId,
+    },
+    /// There is one, but opening failed.
+    #[error("no stream to {peer}: {source}")]
+    Stream {
+        /// To whom.
+        peer: NodeId,
+        /// Why.
+        source: streams::Error,
+    },
+}
+
+/// Which connection to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// The best there is.
+    Best,
+    /// The best direct one.
+    Direct,
+    /// The best relayed one.
+    Relayed,
+    /// Exactly this one.
+    Connection(ConnectionId),
+}
+
+/// What happens to the node. A subscriber that lags loses the oldest and is told so; `status` and `paths` then say
+/// how things are.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A connection came up (to relays too).
+    PathUp(Path),
+    /// Its round trip was measured.
+    PathChanged(Path),
+    /// It is gone.
+    PathDown(Path),
+    /// A relay lets us be reached at these addresses; said again when it adds one.
+    ReservationUp {
+        /// The relay.
+        relay: NodeId,
+        /// Circuit addresses that lead to this node, its peer id included.
+        addresses: Vec<Multiaddr>,
+    },
+    /// It no longer does. Asked for again by itself.
+    ReservationDown {
+        /// The relay.
+        relay: NodeId,
+    },
+    /// We listen on this address, a concrete one.
+    Listening(Multiaddr),
+    /// No longer.
+    ListeningEnded(Multiaddr),
+    /// Somebody saw us at this address.
+    Observed(Multiaddr),
+    /// A hole punch ended. Only the ends that dialled hear of a success.
+    Punch {
+        /// To whom.
+        peer: NodeId,
+        /// The direct connection, or why there is none.
+        outcome: Result<ConnectionId, String>,
+    },
+}
+
+/// A stream a peer opened.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Who.
+    pub peer: NodeId,
+    /// On which connection.
+    pub path: Path,
+    /// The stream.
+    pub stream: Stream,
+}
+
+/// One reservation, to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// The relay.
+    pub relay: NodeId,
+    /// How far it is.
+    pub state: State,
+    /// Circuit addresses that lead to this node; empty unless held.
+    pub addresses: Vec<Multiaddr>,
+}
+
+/// How the node stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Concrete addresses it listens on, loopback included, without peer id.
+    pub listening: Vec<Multiaddr>,
+    /// Where others saw us; the last few.
+    pub observed: Vec<Multiaddr>,
+    /// The relays it was given.
+    pub reservations: Vec<Reservation>,
+    /// Connections refused by admission.
+    pub refused_connections: u64,
+    /// Inbound streams reset because too many were waiting or open.
+    pub dropped_streams: u64,
+}
+
+impl Status {
+    /// Addresses others on the same network, or the internet, may dial: no loopback unless there is nothing else,
+    /// and no link-local. Global ones first.
+    pub fn direct_addresses(&self) -> Vec<Multiaddr> {
+        let rank = |address: &Multiaddr| match addresses::ip(address) {
+            Some(ip) if addresses::is_global(ip) => 0,
+            Some(std::net::IpAddr::V6(ip)) if ip.is_unicast_link_local() => 4,
+            Some(ip) if ip.is_loopback() => 3,
+            Some(_) => 1,
+            None => 2,
+        };
+        let mut addresses: Vec<_> = self.listening.iter().filter(|a| rank(a) < 4).cloned().collect();
+        if addresses.iter().any(|a| rank(a) < 3) {
+            addresses.retain(|a| rank(a) < 3);
+        }
+        addresses.sort_by_key(rank);
+        addresses
+    }
+}
+
+/// What the handles read and the task writes.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) paths: Paths,
+    pub(crate) status: Status,
+}
+
+struct Inner {
+    id: NodeId,
+    commands: mpsc::Sender<Command>,
+    events: broadcast::Sender<Event>,
+    shared: Arc<Mutex<Shared>>,
+    control: streams::Control,
+}
+
+/// A running node.
+#[derive(Clone)]
+pub struct Endpoint(Arc<Inner>);
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({})", self.0.id)
+    }
+}
+
+impl Endpoint {
+    /// Starts a node in the current tokio runtime. Streams that peers open come out of the receiver; take them
+    /// promptly and spawn, as a full queue resets the next.
+    pub fn start(config: Config) -> Result<(Self, mpsc::Receiver<Incoming>), Error> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let parts = swarm::build(&config)?;
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (events, _) = broadcast::channel(EVENTS);
+        let (incoming, streams) = mpsc::channel(config.waiting_streams.max(1));
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let control = parts.control.clone();
+        let mut driver = Driver::new(parts, receiver, events.clone(), incoming, shared.clone());
+        driver.listen(&config.listen)?;
+        runtime.spawn(driver.run());
+        let id = config.identity.node_id();
+        Ok((Self(Arc::new(Inner { id, commands, events, shared, control })), streams))
+    }
+
+    /// This node.
+    pub fn node_id(&self) -> NodeId {
+        self.0.id
+    }
+
+    /// A path to `peer`: the best there is, else the first of `addresses` (direct and circuit, tried in parallel,
+    /// with or without the peer's id at the end) that comes up. Takes 20 s at most.
+    ///
+    /// A host that refuses us closes right after: then the path is up for a moment, and opening a stream fails.
+    pub async fn connect(&self, peer: NodeId, addresses: Vec<Multiaddr>) -> Result<Path, ConnectError> {
+        match self.best(peer, Route::Best) {
+            Some(path) => Ok(path),
+            None => self.dial(peer, addresses).await,
+        }
+    }
+
+    /// As [`Self::connect`], but always over a new connection: to try addresses learnt in a session while relayed.
+    pub async fn dial(&self, peer: NodeId, addresses: Vec<Multiaddr>) -> Result<Path, ConnectError> {
+        if addresses.is_empty() {
+            return Err(ConnectError::NoAddress { peer });
+        }
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Call { peer, addresses, reply };
+        self.0.commands.send(command).await.map_err(|_| ConnectError::Stopped)?;
+        // The task's calls have a deadline of their own.
+        answer.await.map_err(|_| ConnectError::Stopped)?
+    }
+
+    /// Opens a stream to `peer` on the connection that `route` chooses now. Takes 10 s at most.
+    pub async fn open(&self, peer: NodeId, route: Route) -> Result<(Path, Stream), OpenError> {
+        let path = self.best(peer, route).ok_or(OpenError::NoPath { peer })?;
+        let opened = self.0.control.open(path.connection).await;
+        opened.map(|stream| (path, stream)).map_err(|source| OpenError::Stream { peer, source })
+    }
+
+    /// Every connection to `peer`, best first.
+    pub fn paths(&self, peer: NodeId) -> Vec<Path> {
+        self.shared().paths.of(peer)
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.0.events.subscribe()
+    }
+
+    /// Keeps reservations on exactly these relays. Each address ends with `/p2p/<relay>`; several addresses of one
+    /// relay make one reservation.
+    pub async fn set_relays(&self, relays: Vec<Multiaddr>) -> Result<(), Error> {
+        let mut grouped: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
+        for address in relays {
+            let relay = addresses::destination(&address).filter(|peer| NodeId::from_peer_id(peer).is_ok());
+            let relay = relay
+                .filter(|_| !addresses::is_relayed(&address))
+                .ok_or(Error::RelayAddress { address: address.clone() })?;
+            grouped.entry(relay).or_default().push(address);
+        }
+        self.tell(|reply| Command::SetRelays { relays: grouped, reply }).await
+    }
+
+    /// Sets who may connect; none: anybody. When this returns, connections that are no longer admitted are closing.
+    pub async fn set_admission(&self, admission: Option<Admission>) -> Result<(), Error> {
+        self.tell(|reply| Command::SetAdmission { admission, reply }).await
+    }
+
+    /// The stranger proved to hold a ticket: it may stay until the offer ends.
+    pub async fn vouch(&self, peer: NodeId) -> Result<(), Error> {
+        self.tell(|reply| Command::Vouch { peer, reply }).await
+    }
+
+    /// Closes every connection of `peer` and takes back a vouch. Without a change of admission it may come back.
+    pub async fn expel(&self, peer: NodeId) -> Result<(), Error> {
+        self.tell(|reply| Command::Expel { peer, reply }).await
+    }
+
+    /// Closes one connection; nothing if it is gone already.
+    pub async fn close_connection(&self, connection: ConnectionId) -> Result<(), Error> {
+        self.tell(|reply| Command::Close { connection, reply }).await
+    }
+
+    /// How the node stands.
+    pub fn status(&self) -> Status {
+        Status { dropped_streams: self.0.control.dropped(), ..self.shared().status.clone() }
+    }
+
+    /// Closes every connection and ends the task, for every clone of this handle. Takes 2 s at most.
+    pub async fn shutdown(self) {
+        // Stopped already: just as well.
+        let _ = self.tell(|reply| Command::Shutdown { reply }).await;
+    }
+
+    fn best(&self, peer: NodeId, route: Route) -> Option<Path> {
+        let fits = |path: &Path| match route {
+            Route::Best => true,
+            Route::Direct => path.is_direct(),
+            Route::Relayed => !path.is_direct(),
+            Route::Connection(id) => path.connection == id,
+        };
+        self.shared().paths.best(peer, fits)
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.0.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn tell(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) -> Result<(), Error> {
+        let (reply, done) = oneshot::channel();
+        self.0.commands.send(command(reply)).await.map_err(|_| Error::Stopped)?;
+        done.await.map_err(|_| Error::Stopped)
+    }
+}

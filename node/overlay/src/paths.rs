@@ -1,0 +1,196 @@
+//! Every connection to a peer, and which of them is best. A table, no I/O.
+//!
+//! # Why direct before relayed, QUIC before TCP, newest first
+//! A relay costs a second leg and has a byte and time limit. Of two direct paths QUIC loses less to a lost packet and
+//! doesn't block one stream behind another. Of equals the newest is the one least likely to be dead: after a network
+//! change the old connection looks alive until its ping fails.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use farhelm_core::identity::NodeId;
+use libp2p::core::ConnectedPoint;
+use libp2p::multiaddr::{Multiaddr, Protocol};
+use libp2p::swarm::ConnectionId;
+
+use crate::addresses;
+
+/// Whether a connection goes straight to the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// Nobody in between.
+    Direct,
+    /// Through a relay; none if it didn't say its peer id.
+    Relay(Option<NodeId>),
+}
+
+/// What carries a connection; for a relayed one, our leg to the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// QUIC over UDP.
+    Quic,
+    /// Noise and Yamux over TCP.
+    Tcp,
+    /// Noise and Yamux inside this process.
+    Memory,
+}
+
+/// One live connection to a peer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Path {
+    /// The connection; unique in this process, never used again.
+    pub connection: ConnectionId,
+    /// Who is at the other end.
+    pub peer: NodeId,
+    /// Direct or relayed.
+    pub via: Via,
+    /// TCP, QUIC or memory.
+    pub transport: Transport,
+    /// Whether we dialled.
+    pub outbound: bool,
+    /// Where the peer is: the dialled address, or the one it came from (for an inbound relayed one: the relay's).
+    pub remote: Multiaddr,
+    /// When it came up.
+    pub established: Instant,
+    /// The last measured round trip.
+    pub rtt: Option<Duration>,
+}
+
+impl Path {
+    pub(crate) fn new(connection: ConnectionId, peer: NodeId, endpoint: &ConnectedPoint, now: Instant) -> Self {
+        let (outbound, near) = match endpoint {
+            ConnectedPoint::Dialer { address, .. } => (true, address),
+            // A relayed inbound connection shows the bare peer as remote; the relay stands in the local address.
+            ConnectedPoint::Listener { local_addr, .. } if endpoint.is_relayed() => (false, local_addr),
+            ConnectedPoint::Listener { send_back_addr, .. } => (false, send_back_addr),
+        };
+        Self {
+            connection,
+            peer,
+            via: via(near),
+            transport: transport(near),
+            outbound,
+            remote: near.clone(),
+            established: now,
+            rtt: None,
+        }
+    }
+
+    /// Whether nobody is in between.
+    pub fn is_direct(&self) -> bool {
+        self.via == Via::Direct
+    }
+
+    /// Orders paths by preference; the greatest is the best.
+    fn rank(&self) -> (bool, bool, Instant, ConnectionId) {
+        (self.is_direct(), self.transport == Transport::Quic, self.established, self.connection)
+    }
+}
+
+fn via(near: &Multiaddr) -> Via {
+    if !addresses::is_relayed(near) {
+        return Via::Direct;
+    }
+    Via::Relay(addresses::relay(near).and_then(|(relay, _)| NodeId::from_peer_id(&relay).ok()))
+}
+
+fn transport(near: &Multiaddr) -> Transport {
+    match near.iter().find(|part| matches!(part, Protocol::Udp(_) | Protocol::Memory(_))) {
+        Some(Protocol::Udp(_)) => Transport::Quic,
+        Some(_) => Transport::Memory,
+        None => Transport::Tcp,
+    }
+}
+
+/// The table of all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Paths(HashMap<ConnectionId, Path>);
+
+impl Paths {
+    pub(crate) fn insert(&mut self, path: Path) {
+        self.0.insert(path.connection, path);
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Path> {
+        self.0.remove(&id)
+    }
+
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Path> {
+        self.0.get(&id)
+    }
+
+    /// Notes a round trip; gives the path as it is now.
+    pub(crate) fn measured(&mut self, id: ConnectionId, rtt: Duration) -> Option<Path> {
+        let path = self.0.get_mut(&id)?;
+        path.rtt = Some(rtt);
+        Some(path.clone())
+    }
+
+    /// Every path to `peer`, best first.
+    pub(crate) fn of(&self, peer: NodeId) -> Vec<Path> {
+        let mut paths: Vec<_> = self.0.values().filter(|path| path.peer == peer).cloned().collect();
+        paths.sort_by_key(|path| std::cmp::Reverse(path.rank()));
+        paths
+    }
+
+    /// The best path to `peer` among those `fits` accepts.
+    pub(crate) fn best(&self, peer: NodeId, fits: impl Fn(&Path) -> bool) -> Option<Path> {
+        self.0.values().filter(|path| path.peer == peer && fits(path)).max_by_key(|path| path.rank()).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use farhelm_core::identity::Identity;
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::PortUse;
+
+    use super::*;
+
+    fn node(seed: u8) -> NodeId {
+        Identity::from_seed(&[seed; 32]).node_id()
+    }
+
+    fn dialled(id: usize, address: &str, since: Instant) -> Path {
+        let endpoint = ConnectedPoint::Dialer {
+            address: address.parse().unwrap(),
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::Reuse,
+        };
+        Path::new(ConnectionId::new_unchecked(id), node(1), &endpoint, since)
+    }
+
+    fn relayed(id: usize, since: Instant) -> Path {
+        dialled(id, &format!("/ip4/192.0.2.1/tcp/4001/p2p/{}/p2p-circuit/p2p/{}", node(9), node(1)), since)
+    }
+
+    #[test]
+    fn direct_beats_relayed_then_quic_beats_tcp_then_the_newest_wins() {
+        let t = Instant::now();
+        let later = t + Duration::from_secs(1);
+        let mut paths = Paths::default();
+        let best = |paths: &Paths| paths.best(node(1), |_| true).map(|p| p.connection);
+        paths.insert(relayed(1, later));
+        assert_eq!(best(&paths), Some(ConnectionId::new_unchecked(1)));
+        paths.insert(dialled(2, "/ip4/192.0.2.2/tcp/1", t));
+        assert_eq!(best(&paths), Some(ConnectionId::new_unchecked(2)));
+        paths.insert(dialled(3, "/ip4/192.0.2.2/tcp/1", later));
+        assert_eq!(best(&paths), Some(ConnectionId::new_unchecked(3)));
+        paths.insert(dialled(4, "/ip4/192.0.2.2/udp/1/quic-v1", t));
+        assert_eq!(best(&paths), Some(ConnectionId::new_unchecked(4)));
+        let order: Vec<_> = paths.of(node(1)).iter().map(|p| p.connection.to_string()).collect();
+        assert_eq!(order, ["4", "3", "2", "1"]);
+    }
+
+    #[test]
+    fn a_relayed_path_names_its_relay_on_both_ends() {
+        let out = relayed(1, Instant::now());
+        assert_eq!((out.via, out.outbound), (Via::Relay(Some(node(9))), true));
+        let inbound = ConnectedPoint::Listener {
+            local_addr: format!("/ip4/192.0.2.1/udp/4001/quic-v1/p2p/{}/p2p-circuit", node(9)).parse().unwrap(),
+            send_back_addr: format!("/p2p/{}", node(1)).parse().unwrap(),
+        };
+        let path = Path::new(ConnectionId::new_unchecked(2), node(1), &inbound, Instant::now());
+        assert_eq!((path.via, path.transport, path.outbound), (Via::Relay(Some(node(9))), Transport::Quic, false));
+    }
+}
