@@ -34,7 +34,6 @@ mod codex;
 mod command;
 mod connection;
 pub mod daemon;
-mod message;
 mod own;
 mod request;
 mod source;
@@ -52,8 +51,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use codex::{Codex, Missing};
 pub use command::CommandError;
-pub use connection::{BACKLOG, ConnectionError, MESSAGE};
-pub use message::RpcError;
+pub use connection::{BACKLOG, ConnectionError};
+pub use farhelm_core::codex::message::RpcError;
 pub use own::OwnError;
 pub use request::{ReplyError, RequestError};
 pub use source::{How, Source, SourceError};
