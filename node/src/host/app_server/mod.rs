@@ -38,6 +38,8 @@ mod own;
 mod request;
 mod source;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 mod version;
 
 use std::path::PathBuf;
