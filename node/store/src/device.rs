@@ -87,6 +87,11 @@ impl Store {
         let row = TOMBSTONES.read(&self.read()?)?.get(key.as_bytes())?;
         Ok(row.map(|TombstoneRow { revoked_at_ms, signature }| Tombstone { revoked_at_ms, signature }))
     }
+
+    /// The keys of all removed phones: they may still come for their tombstone.
+    pub fn tombstones(&self) -> Result<Vec<NodeId>, Error> {
+        TOMBSTONES.read(&self.read()?)?.all()?.iter().map(|(bytes, _)| key(bytes, "tombstones")).collect()
+    }
 }
 
 /// Stores a phone that the desk has accepted; what was known of its key before is over.
@@ -102,9 +107,13 @@ pub(crate) fn insert(transaction: &WriteTransaction, device: &Device) -> Result<
     Ok(())
 }
 
-fn device(key: &[u8], row: DeviceRow) -> Result<Device, Error> {
-    let key = key.try_into().ok().and_then(|bytes| NodeId::from_bytes(bytes).ok());
-    let key = key.ok_or(Error::Unreadable { table: "devices" })?;
+fn key(bytes: &[u8], table: &'static str) -> Result<NodeId, Error> {
+    let key = bytes.try_into().ok().and_then(|bytes| NodeId::from_bytes(bytes).ok());
+    key.ok_or(Error::Unreadable { table })
+}
+
+fn device(bytes: &[u8], row: DeviceRow) -> Result<Device, Error> {
+    let key = key(bytes, "devices")?;
     let secret = PairingSecret::from_bytes(row.secret.into_array());
     Ok(Device { key, name: row.name, secret, paired_at_ms: row.paired_at_ms, last_seen_ms: row.last_seen_ms })
 }
