@@ -2,8 +2,6 @@
 
 pub mod approval;
 pub mod decision;
-#[cfg(test)]
-pub(crate) mod fixtures;
 pub mod message;
 pub(crate) mod text;
 pub mod thread;

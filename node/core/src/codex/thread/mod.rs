@@ -20,8 +20,6 @@ mod item;
 mod read;
 mod reduce;
 mod summary;
-#[cfg(test)]
-mod tests;
 
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +82,8 @@ pub enum Status {
     },
     /// Codex reports an error of its own.
     SystemError,
+    /// Open in another app-server, which alone may write to it; it can be read here.
+    HeldElsewhere,
     /// Not known, or a status this version doesn't know.
     #[default]
     #[serde(other)]
