@@ -11,6 +11,4 @@ pub mod picture;
 pub mod qr;
 pub mod sanitize;
 pub mod screen;
-pub mod thread;
 pub mod ticket;
-mod wrap;

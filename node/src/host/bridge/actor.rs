@@ -1,0 +1,385 @@
+//! The task behind [`super::Bridge`]. It never waits for the app-server: what takes time is spawned and comes back as
+//! a [`Command`].
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use farhelm_core::codex::approval::Key;
+use farhelm_core::codex::decision::{Decision, SignedDecision};
+use farhelm_core::codex::thread::{Applied, Thread, id_of};
+use farhelm_core::identity::NodeId;
+use farhelm_core::policy::{self, Defaults};
+use farhelm_core::wire::Envelope;
+use farhelm_core::wire::envelope::{Approvals, Decided, DecisionRefusal, HostState, Notification, Resolved, Snapshot};
+use farhelm_overlay::channel;
+use serde_bytes::{ByteArray, ByteBuf};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::followed::Followed;
+use super::roster::{Roster, Ticket};
+use crate::host::app_server::{AppServer, Epoch, Event, RequestError};
+use crate::host::devices::now_ms;
+use crate::host::ledger::{DEADLINE_MS, Ledger};
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_secs(30);
+
+/// What the actor is told by sessions, and by its own spawned calls.
+#[derive(Debug)]
+pub(super) enum Command {
+    Attach {
+        device: NodeId,
+        sender: channel::Sender,
+        reply: oneshot::Sender<Ticket>,
+    },
+    Detach {
+        session: u64,
+    },
+    Cut {
+        device: NodeId,
+        done: oneshot::Sender<()>,
+    },
+    Watch {
+        session: u64,
+        threads: Vec<String>,
+    },
+    Decide {
+        device: NodeId,
+        session: u64,
+        signed: Box<SignedDecision>,
+    },
+    Running {
+        reply: oneshot::Sender<Vec<(String, String)>>,
+    },
+    /// A `thread/start` or `thread/resume` was answered: we are subscribed to its thread.
+    Learned {
+        result: Value,
+    },
+    /// The thread can't be followed here; shown as far as it can be read.
+    HeldElsewhere {
+        result: Value,
+    },
+    /// A resume found nothing to resume; it is tried again when the thread moves.
+    NotFollowed {
+        thread: String,
+    },
+    /// An answer to the app-server was written, or not.
+    Answered {
+        session: Option<u64>,
+        key: Key,
+        sent: bool,
+    },
+}
+
+pub(super) struct Actor {
+    app_server: AppServer,
+    defaults: Arc<Defaults>,
+    about: watch::Receiver<HostState>,
+    commands: mpsc::WeakSender<Command>,
+    epoch: Epoch,
+    followed: Followed,
+    /// Threads whose resume is under way, so that it isn't asked twice.
+    resuming: BTreeSet<String>,
+    ledger: Ledger,
+    roster: Roster,
+}
+
+impl Actor {
+    pub(super) fn new(
+        host: NodeId,
+        app_server: AppServer,
+        defaults: Arc<Defaults>,
+        about: watch::Receiver<HostState>,
+        commands: mpsc::WeakSender<Command>,
+    ) -> Self {
+        Self {
+            app_server,
+            defaults,
+            about,
+            commands,
+            epoch: Epoch::default(),
+            followed: Followed::default(),
+            resuming: BTreeSet::new(),
+            ledger: Ledger::new(host),
+            roster: Roster::default(),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>, mut commands: mpsc::Receiver<Command>) {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.hear(event),
+                    None => return,
+                },
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                Ok(()) = self.about.changed() => {
+                    let about = self.about.borrow_and_update().clone();
+                    self.roster.broadcast(&Envelope::Host(about));
+                }
+                _ = tick.tick() => self.decline_expired(),
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Attach { device, sender, reply } => self.attach(device, sender, reply),
+            Command::Detach { session } => self.roster.detach(session),
+            Command::Cut { device, done } => {
+                self.roster.cut(device);
+                let _ = done.send(());
+            }
+            Command::Watch { session, threads } => self.watch(session, threads),
+            Command::Decide { device, session, signed } => self.decide(device, session, &signed),
+            Command::Running { reply } => drop(reply.send(self.followed.running())),
+            Command::Learned { result } => self.learn(&result),
+            Command::HeldElsewhere { result } => {
+                if let Ok(thread) = Thread::from_read(&result) {
+                    let id = thread.id.clone();
+                    self.resuming.remove(&id);
+                    self.followed.held_elsewhere(thread);
+                    self.snapshot_to_watchers(&id);
+                }
+            }
+            Command::NotFollowed { thread } => drop(self.resuming.remove(&thread)),
+            Command::Answered { session, key, sent } => self.answered(session, key, sent),
+        }
+    }
+
+    /// A phone is there: it learns what this host is and everything that waits for a decision.
+    fn attach(&mut self, device: NodeId, sender: channel::Sender, reply: oneshot::Sender<Ticket>) {
+        let ticket = self.roster.attach(device, sender);
+        self.roster.send(ticket.session, Envelope::Host(self.about.borrow().clone()));
+        self.roster.send(ticket.session, Envelope::Approvals(Approvals { open: self.ledger.pending() }));
+        let session = ticket.session;
+        if reply.send(ticket).is_err() {
+            self.roster.detach(session);
+        }
+    }
+
+    fn watch(&mut self, session: u64, threads: Vec<String>) {
+        for id in self.roster.watch(session, threads) {
+            if let Some(thread) = self.followed.get(&id).filter(|_| self.followed.is_subscribed(&id)) {
+                self.roster.send(session, Envelope::Snapshot(Snapshot { thread: thread.clone() }));
+            } else {
+                self.follow(id);
+            }
+        }
+    }
+
+    fn snapshot_to_watchers(&self, id: &str) {
+        if let Some(thread) = self.followed.get(id) {
+            self.roster.to_watchers(id, &Envelope::Snapshot(Snapshot { thread: thread.clone() }));
+        }
+    }
+
+    // What Codex says.
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Up { epoch, .. } => {
+                self.epoch = epoch;
+                self.follow_loaded();
+            }
+            Event::Down { .. } => self.lose_app_server(),
+            Event::Notification { epoch, method, params } => self.notified(epoch, &method, &params),
+            Event::Request { epoch, id, method, params } => self.asked(epoch, id, &method, &params),
+        }
+    }
+
+    fn lose_app_server(&mut self) {
+        self.followed.unsubscribe_all();
+        self.resuming.clear();
+        for resolved in self.ledger.lose_all() {
+            self.roster.broadcast(&Envelope::Resolved(resolved));
+        }
+    }
+
+    fn notified(&mut self, epoch: Epoch, method: &str, params: &Value) {
+        let applied = self.followed.apply(method, params);
+        if method == "serverRequest/resolved" {
+            self.resolved(epoch, params);
+        }
+        if method == "turn/completed" {
+            self.turn_ended(params);
+        }
+        if matches!(method, "thread/started" | "thread/status/changed") && applied == Applied::NotForThisThread {
+            // Started at the desk, or by another client: its approvals come to subscribers only.
+            id_of(params).map(str::to_owned).into_iter().for_each(|id| self.follow(id));
+        }
+        let Some(params) = policy::notification(method, params) else { return };
+        let thread = id_of(&params).map(str::to_owned);
+        let params = ByteBuf::from(params.to_string());
+        let envelope = Envelope::Notification(Notification { method: method.to_owned(), params });
+        match thread {
+            // Codex itself tells these to every client; a list of threads lives on them.
+            Some(thread) if !is_broadcast(method) => self.roster.to_watchers(&thread, &envelope),
+            _ => self.roster.broadcast(&envelope),
+        }
+    }
+
+    fn asked(&mut self, epoch: Epoch, request: i64, method: &str, params: &Value) {
+        let key = Key { epoch: ByteArray::new(epoch), request };
+        match self.followed.approval(method, params, key, now_ms() + DEADLINE_MS) {
+            Some(Ok(approval)) => {
+                if self.ledger.open(approval.clone()) {
+                    self.roster.broadcast(&Envelope::Approval(approval));
+                }
+            }
+            Some(Err(error)) => tracing::warn!(method, %error, "an approval that phones can't be shown"),
+            // Every subscriber is asked and the first answer counts, so what we don't know is the desk's.
+            None => tracing::debug!(method, "left to the desk"),
+        }
+    }
+
+    fn resolved(&mut self, epoch: Epoch, params: &Value) {
+        let Some(request) = params.get("requestId").and_then(Value::as_i64) else { return };
+        let resolved = self.ledger.resolve(Key { epoch: ByteArray::new(epoch), request });
+        self.tell_resolved(resolved);
+    }
+
+    fn turn_ended(&mut self, params: &Value) {
+        let id = |at: &Value| at.get("id").and_then(Value::as_str).map(str::to_owned);
+        let (Some(thread), Some(turn)) = (id_of(params), params.get("turn").and_then(id)) else { return };
+        let resolved = self.ledger.end_turn(thread, &turn);
+        self.tell_resolved(resolved);
+    }
+
+    fn tell_resolved(&self, resolved: impl IntoIterator<Item = Resolved>) {
+        for resolved in resolved {
+            self.roster.broadcast(&Envelope::Resolved(resolved));
+        }
+    }
+
+    // What people decide.
+
+    fn decide(&mut self, device: NodeId, session: u64, signed: &SignedDecision) {
+        // A revoked device's queued decisions die with its session.
+        if !self.roster.is_live(session) {
+            return;
+        }
+        match self.ledger.decide(device, signed, now_ms()) {
+            Ok(verified) => self.answer(Some(session), verified.key(), verified.decision()),
+            Err(refusal) => self.tell_decided(session, signed.key, Err(refusal)),
+        }
+    }
+
+    fn decline_expired(&mut self) {
+        for key in self.ledger.expired(now_ms()) {
+            self.answer(None, key, Decision::Decline);
+        }
+    }
+
+    /// Writes the answer to the app-server, beside everything else.
+    fn answer(&self, session: Option<u64>, key: Key, decision: Decision) {
+        let app_server = self.app_server.clone();
+        self.spawn(async move {
+            let result = json!({ "decision": decision.as_str() });
+            let sent = app_server.reply(*key.epoch, key.request, Ok(result)).await;
+            if let Err(error) = &sent {
+                tracing::warn!(%error, "a decision didn't reach Codex");
+            }
+            Command::Answered { session, key, sent: sent.is_ok() }
+        });
+    }
+
+    fn answered(&mut self, session: Option<u64>, key: Key, sent: bool) {
+        if !sent {
+            self.ledger.reopen(key);
+        }
+        if let Some(session) = session {
+            self.tell_decided(session, key, if sent { Ok(()) } else { Err(DecisionRefusal::Over) });
+        }
+    }
+
+    fn tell_decided(&self, session: u64, key: Key, result: Result<(), DecisionRefusal>) {
+        self.roster.send(session, Envelope::Decided(Decided { key, result }));
+    }
+
+    // Following threads.
+
+    /// After a connection: whatever is loaded, and whatever a phone looks at.
+    fn follow_loaded(&mut self) {
+        for id in self.roster.watched() {
+            self.follow(id);
+        }
+        let (app_server, defaults, commands) = (self.app_server.clone(), self.defaults.clone(), self.commands.clone());
+        tokio::spawn(async move {
+            let loaded = match app_server.request("thread/loaded/list", json!({})).await {
+                Ok(loaded) => loaded,
+                Err(error) => return tracing::warn!(%error, "can't list the loaded threads"),
+            };
+            let ids = loaded.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+            for id in ids {
+                let command = resume(&app_server, &defaults, id.to_owned()).await;
+                let Some(commands) = commands.upgrade() else { return };
+                let _ = commands.send(command).await;
+            }
+        });
+    }
+
+    fn follow(&mut self, id: String) {
+        if self.followed.is_subscribed(&id) || !self.resuming.insert(id.clone()) {
+            return;
+        }
+        let (app_server, defaults) = (self.app_server.clone(), self.defaults.clone());
+        self.spawn(async move { resume(&app_server, &defaults, id).await });
+    }
+
+    fn learn(&mut self, result: &Value) {
+        let Ok(thread) = Thread::from_resume(result) else {
+            return tracing::warn!("an answer of Codex holds no thread");
+        };
+        let id = thread.id.clone();
+        self.resuming.remove(&id);
+        if !self.followed.is_subscribed(&id) {
+            self.followed.adopt(thread);
+            self.snapshot_to_watchers(&id);
+        }
+    }
+
+    fn spawn(&self, call: impl Future<Output = Command> + Send + 'static) {
+        let commands = self.commands.clone();
+        tokio::spawn(async move {
+            let command = call.await;
+            if let Some(commands) = commands.upgrade() {
+                let _ = commands.send(command).await;
+            }
+        });
+    }
+}
+
+/// Subscribes to a thread. Its open approvals are asked again by that.
+async fn resume(app_server: &AppServer, defaults: &Defaults, id: String) -> Command {
+    match app_server.request("thread/resume", resume_params(&id, defaults)).await {
+        Ok(result) => Command::Learned { result },
+        Err(RequestError::HeldElsewhere) => {
+            match app_server.request("thread/read", json!({ "threadId": id, "includeTurns": false })).await {
+                Ok(result) => Command::HeldElsewhere { result },
+                Err(_) => Command::NotFollowed { thread: id },
+            }
+        }
+        Err(error) => {
+            tracing::debug!(thread = id, %error, "not followed");
+            Command::NotFollowed { thread: id }
+        }
+    }
+}
+
+/// The same parameters as a phone's own resume gets.
+fn resume_params(id: &str, defaults: &Defaults) -> Value {
+    let asked = json!({ "threadId": id });
+    policy::request("thread/resume", &asked, defaults).map_or(asked, |forward| forward.params)
+}
+
+/// What Codex itself tells every client, subscribed or not (APP-SERVER: thread/started, thread/status/changed).
+fn is_broadcast(method: &str) -> bool {
+    matches!(method, "thread/started" | "thread/status/changed" | "thread/name/updated" | "thread/archived")
+}

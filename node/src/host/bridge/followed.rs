@@ -1,0 +1,108 @@
+//! The threads this host follows: each with its reducer, as the app-server tells a late subscriber no partial text and
+//! a file-change approval no diff. Pure.
+
+use std::collections::BTreeMap;
+
+use farhelm_core::codex::approval::{Approval, Asked, Error, Key};
+use farhelm_core::codex::thread::{Applied, Status, Thread, id_of};
+use serde_json::Value;
+
+/// Threads kept; beyond it the ones idle for longest are let go and read again when somebody asks.
+const KEPT: usize = 128;
+
+/// Every followed thread.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    threads: BTreeMap<String, Entry>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    thread: Thread,
+    subscribed: bool,
+    used: u64,
+}
+
+impl Followed {
+    /// Takes over what `thread/resume` or `thread/start` answered; from then on the app-server reports to us.
+    pub(super) fn adopt(&mut self, thread: Thread) {
+        let used = self.tick();
+        self.threads.insert(thread.id.clone(), Entry { thread, subscribed: true, used });
+        self.trim();
+    }
+
+    /// Notes a thread that only another app-server may write to.
+    pub(super) fn held_elsewhere(&mut self, mut thread: Thread) {
+        thread.status = Status::HeldElsewhere;
+        let used = self.tick();
+        self.threads.insert(thread.id.clone(), Entry { thread, subscribed: false, used });
+    }
+
+    /// Takes a notification in.
+    pub(super) fn apply(&mut self, method: &str, params: &Value) -> Applied {
+        let used = self.tick();
+        let Some(entry) = id_of(params).and_then(|id| self.threads.get_mut(id)) else {
+            return Applied::NotForThisThread;
+        };
+        entry.used = used;
+        entry.thread.apply(method, params)
+    }
+
+    /// A thread as it stands.
+    pub(super) fn get(&self, id: &str) -> Option<&Thread> {
+        self.threads.get(id).map(|entry| &entry.thread)
+    }
+
+    /// Whether the app-server reports about it to us.
+    pub(super) fn is_subscribed(&self, id: &str) -> bool {
+        self.threads.get(id).is_some_and(|entry| entry.subscribed)
+    }
+
+    /// The app-server is gone: nothing is subscribed any more; what was shown stays until it is read again.
+    pub(super) fn unsubscribe_all(&mut self) {
+        self.threads.values_mut().for_each(|entry| entry.subscribed = false);
+    }
+
+    /// Threads with a turn under way.
+    pub(super) fn running(&self) -> Vec<(String, String)> {
+        let title = |t: &Thread| t.name.clone().unwrap_or_else(|| t.preview.clone());
+        let running = self.threads.values().filter(|e| e.subscribed && e.thread.running().is_some());
+        running.map(|e| (e.thread.id.clone(), title(&e.thread))).collect()
+    }
+
+    /// An approval request of the app-server as it is shown; `None` if it is of a kind that this path doesn't know.
+    pub(super) fn approval(
+        &self,
+        method: &str,
+        params: &Value,
+        key: Key,
+        deadline_ms: u64,
+    ) -> Option<Result<Approval, Error>> {
+        let thread = id_of(params).and_then(|id| self.get(id));
+        let terms = thread.map(Thread::terms).unwrap_or_default();
+        let asked = Asked { key, terms: &terms, deadline_ms };
+        match method {
+            "item/commandExecution/requestApproval" => Some(Approval::from_command_request(params, asked)),
+            "item/fileChange/requestApproval" => {
+                let id = |name: &str| params.get(name).and_then(Value::as_str).unwrap_or_default();
+                let changes = thread.and_then(|t| t.changes(id("turnId"), id("itemId")));
+                Some(Approval::from_file_change_request(params, changes, asked))
+            }
+            _ => None,
+        }
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn trim(&mut self) {
+        while self.threads.len() > KEPT {
+            let idle = self.threads.iter().filter(|(_, e)| e.thread.running().is_none());
+            let Some(oldest) = idle.min_by_key(|(_, e)| e.used).map(|(id, _)| id.clone()) else { return };
+            self.threads.remove(&oldest);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The bridge between Codex and the phones: one task that owns what is open, followed and attached.
+//!
+//! ```text
+//!   app-server events ─┐                          ┌─▶ envelopes to each attached phone (never waits)
+//!   phones' watches ───┼─▶ Actor {threads, ledger, ┤
+//!   phones' decisions ─┘          roster}          └─▶ answers to the app-server
+//! ```
+//! Requests don't pass through it: [`Bridge::request`] holds each against the policy and calls the app-server itself,
+//! so that a slow call holds nobody up. What a call teaches about a thread is told to the actor afterwards.
+
+mod actor;
+mod followed;
+mod roster;
+
+use std::sync::Arc;
+
+use farhelm_core::codex::decision::SignedDecision;
+use farhelm_core::identity::NodeId;
+use farhelm_core::policy::{self, Defaults};
+use farhelm_core::wire::envelope::{FailedBy, Failure, HostState};
+use farhelm_overlay::channel;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::app_server::{self, AppServer, RequestError};
+use actor::{Actor, Command};
+
+/// Commands that wait for the actor; a session that finds it full waits.
+const COMMANDS: usize = 256;
+
+/// The device was removed: its session ends with that reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revoked;
+
+/// The bridge is gone: the host stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the host stops")]
+pub struct Stopped;
+
+/// A handle on the bridge. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Bridge {
+    app_server: AppServer,
+    defaults: Arc<Defaults>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Bridge {
+    /// Starts the actor. `about` is what phones are told of this host; it may change.
+    pub fn start(
+        host: NodeId,
+        app_server: AppServer,
+        events: mpsc::Receiver<app_server::Event>,
+        about: watch::Receiver<HostState>,
+        defaults: Defaults,
+        stop: CancellationToken,
+    ) -> Self {
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let bridge = Self { app_server, defaults: Arc::new(defaults), commands };
+        let actor =
+            Actor::new(host, bridge.app_server.clone(), bridge.defaults.clone(), about, bridge.commands.downgrade());
+        tokio::spawn(stop.run_until_cancelled_owned(actor.run(events, received)));
+        bridge
+    }
+
+    /// Attaches a device's new session; an older one of the same device gets no more than its answers.
+    pub async fn attach(&self, device: NodeId, sender: channel::Sender) -> Result<Attached, Stopped> {
+        let (reply, attached) = oneshot::channel();
+        self.command(Command::Attach { device, sender, reply }).await?;
+        let roster::Ticket { session, cut } = attached.await.map_err(|_| Stopped)?;
+        Ok(Attached { device, session, cut, commands: self.commands.clone() })
+    }
+
+    /// Cuts every session of a device that was revoked. On return they are told to end.
+    pub async fn cut(&self, device: NodeId) {
+        let (done, cut) = oneshot::channel();
+        if self.command(Command::Cut { device, done }).await.is_ok() {
+            let _ = cut.await;
+        }
+    }
+
+    /// The threads with a turn under way: id and name or preview.
+    pub async fn running(&self) -> Vec<(String, String)> {
+        let (reply, running) = oneshot::channel();
+        match self.command(Command::Running { reply }).await {
+            Ok(()) => running.await.unwrap_or_default(),
+            Err(Stopped) => Vec::new(),
+        }
+    }
+
+    /// A phone's request: held against the policy, sent to Codex with rebuilt parameters, its result filtered.
+    pub async fn request(&self, method: &str, params: &[u8]) -> Result<Vec<u8>, Failure> {
+        let params: Value = match params {
+            [] => Value::Null,
+            text => serde_json::from_slice(text).map_err(|_| refused("the parameters are no JSON"))?,
+        };
+        let forward = policy::request(method, &params, &self.defaults).map_err(|r| refused(&r.to_string()))?;
+        let result = self.app_server.request(forward.method, forward.params).await.map_err(|e| failed(&e))?;
+        if matches!(method, "thread/start" | "thread/resume") {
+            let _ = self.command(Command::Learned { result: result.clone() }).await;
+        }
+        Ok(policy::result(method, &result).to_string().into_bytes())
+    }
+
+    async fn command(&self, command: Command) -> Result<(), Stopped> {
+        self.commands.send(command).await.map_err(|_| Stopped)
+    }
+}
+
+/// A session's place on the bridge.
+#[derive(Debug)]
+pub struct Attached {
+    device: NodeId,
+    session: u64,
+    cut: watch::Receiver<roster::Fate>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Attached {
+    /// Which threads it follows from now on.
+    pub async fn watch(&self, threads: Vec<String>) {
+        let _ = self.commands.send(Command::Watch { session: self.session, threads }).await;
+    }
+
+    /// What its person decided.
+    pub async fn decide(&self, signed: SignedDecision) {
+        let (device, session) = (self.device, self.session);
+        let _ = self.commands.send(Command::Decide { device, session, signed: Box::new(signed) }).await;
+    }
+
+    /// Waits until the bridge ends the session: because its device was removed, or (`None`) because it is too slow or
+    /// was replaced long ago.
+    pub async fn ended(&mut self) -> Option<Revoked> {
+        match self.cut.wait_for(|fate| *fate != roster::Fate::Live).await {
+            Ok(fate) => (*fate == roster::Fate::Revoked).then_some(Revoked),
+            Err(_) => None,
+        }
+    }
+
+    /// Leaves.
+    pub async fn detach(self) {
+        let _ = self.commands.send(Command::Detach { session: self.session }).await;
+    }
+}
+
+fn refused(message: &str) -> Failure {
+    Failure { by: FailedBy::Policy, message: message.to_owned() }
+}
+
+fn failed(error: &RequestError) -> Failure {
+    let by = match error {
+        RequestError::Away => FailedBy::CodexAway,
+        RequestError::Busy => FailedBy::Busy,
+        RequestError::TooLarge(_) => FailedBy::Policy,
+        error if error.outcome_is_unknown() => FailedBy::OutcomeUnknown,
+        _ => FailedBy::Codex,
+    };
+    Failure { by, message: error.to_string() }
+}

@@ -1,0 +1,346 @@
+//! The socket through which `farhelm pair`, `devices` and `host relays` reach a running host: JSON, one value a line.
+//!
+//! The socket is 0600 in a directory that is the user's alone; whoever can open it could read the host's key as well.
+//! A connection carries one request. `pair` keeps it open: the client is the offer's desk, and its end withdraws it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use serde::{Deserialize, Serialize};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+use tokio_util::sync::CancellationToken;
+
+use super::desk::{Consent, Desk, Event};
+use super::{Error, Host};
+
+/// The socket's name in the runtime directory.
+pub const SOCKET: &str = "control.sock";
+
+/// The longest line: a reply that lists a hundred devices is under a tenth of it.
+const LINE: usize = 256 * 1024;
+/// How long a client may take to ask.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Events a pairing client may lag behind.
+const EVENTS: usize = 16;
+
+/// What a client wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// A fresh ticket, for so long; asked here, or let in without asking.
+    Pair {
+        /// Seconds until it expires.
+        seconds: u64,
+        /// Without asking.
+        yes: bool,
+    },
+    /// The answer to [`Reply::Asks`].
+    Answer {
+        /// Whether the words agree.
+        yes: bool,
+    },
+    /// The paired devices.
+    Devices,
+    /// Remove a device.
+    Revoke {
+        /// Its name, or the beginning or end of its id.
+        who: String,
+    },
+    /// The remembered relays.
+    Relays,
+    /// Remember a relay.
+    AddRelay {
+        /// Its multiaddr.
+        address: String,
+    },
+    /// Forget a relay.
+    RemoveRelay {
+        /// Its multiaddr.
+        address: String,
+    },
+}
+
+/// What the host says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Reply {
+    /// The ticket to show. It holds a secret.
+    Ticket {
+        /// For a QR in the terminal.
+        text: String,
+        /// The host's addresses, to print beside it.
+        addresses: Vec<String>,
+        /// Unix seconds.
+        expires_at: u64,
+    },
+    /// A phone wants in.
+    Asks {
+        /// Its name, not sanitized.
+        name: String,
+        /// The words it shows.
+        words: [String; 4],
+    },
+    /// It is in.
+    Paired {
+        /// Its name, not sanitized.
+        name: String,
+        /// Its key.
+        device: NodeIdText,
+    },
+    /// The no is stored and the ticket void.
+    Declined,
+    /// Nobody came in time.
+    Expired,
+    /// Somebody else tried the ticket after it was used.
+    SecondScan,
+    /// Somebody tried the ticket's id without its secret.
+    WrongGate,
+    /// The devices.
+    Devices {
+        /// In the order of their pairing.
+        devices: Vec<DeviceRow>,
+    },
+    /// It is removed, and its sessions are cut.
+    Revoked {
+        /// Which one it was.
+        device: DeviceRow,
+    },
+    /// The relays.
+    Relays {
+        /// As remembered.
+        relays: Vec<RelayRow>,
+    },
+    /// Done; whether something changed.
+    Done {
+        /// `false` if it was so before.
+        changed: bool,
+    },
+    /// It can't be done.
+    Refused {
+        /// Why and what to do, in a sentence or two.
+        message: String,
+    },
+}
+
+/// A peer id as text.
+pub type NodeIdText = String;
+
+/// A device, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRow {
+    /// Its key.
+    pub id: NodeIdText,
+    /// Its name, not sanitized.
+    pub name: String,
+    /// Unix milliseconds.
+    pub paired_at_ms: u64,
+    /// Unix milliseconds; `None` if it never came back.
+    pub last_seen_ms: Option<u64>,
+}
+
+/// A relay, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayRow {
+    /// As remembered.
+    pub address: String,
+    /// Whether it holds a reservation now; `None` when the host doesn't run.
+    pub reserved: Option<bool>,
+}
+
+impl From<&farhelm_store::Device> for DeviceRow {
+    fn from(device: &farhelm_store::Device) -> Self {
+        Self {
+            id: device.key.to_string(),
+            name: device.name.clone(),
+            paired_at_ms: device.paired_at_ms,
+            last_seen_ms: device.last_seen_ms,
+        }
+    }
+}
+
+type Lines = Framed<UnixStream, LinesCodec>;
+
+fn lines(stream: UnixStream) -> Lines {
+    Framed::new(stream, LinesCodec::new_with_max_length(LINE))
+}
+
+/// Why a client and a host don't understand each other.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// No host runs with this state directory.
+    #[error("no host is running here; start it with `farhelm host`")]
+    NotRunning,
+    /// The connection broke.
+    #[error("the host went away: {0}")]
+    Io(#[from] io::Error),
+    /// A line that isn't one.
+    #[error("the host speaks another version; restart it")]
+    Language,
+}
+
+impl From<LinesCodecError> for ControlError {
+    fn from(error: LinesCodecError) -> Self {
+        match error {
+            LinesCodecError::MaxLineLengthExceeded => Self::Language,
+            LinesCodecError::Io(error) => Self::Io(error),
+        }
+    }
+}
+
+/// A client's connection.
+pub struct Client(Lines);
+
+impl Client {
+    /// Connects to the host whose runtime directory this is.
+    pub async fn connect(runtime: &Path) -> Result<Self, ControlError> {
+        let path: PathBuf = runtime.join(SOCKET);
+        match UnixStream::connect(&path).await {
+            Ok(stream) => Ok(Self(lines(stream))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                Err(ControlError::NotRunning)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends a request, or the answer to a question.
+    pub async fn send(&mut self, request: &Request) -> Result<(), ControlError> {
+        let line = serde_json::to_string(request).map_err(|_| ControlError::Language)?;
+        Ok(self.0.send(line).await?)
+    }
+
+    /// The next reply; an error when the host ends the connection.
+    pub async fn next(&mut self) -> Result<Reply, ControlError> {
+        let line = self.0.next().await.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
+        serde_json::from_str(&line).map_err(|_| ControlError::Language)
+    }
+
+    /// Asks and takes the one reply.
+    pub async fn ask(mut self, request: &Request) -> Result<Reply, ControlError> {
+        self.send(request).await?;
+        self.next().await
+    }
+}
+
+/// Serves clients until `stop`.
+pub async fn serve(host: Host, listener: UnixListener, stop: CancellationToken) {
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((stream, _)) => {
+                let (host, stop) = (host.clone(), stop.clone());
+                tokio::spawn(async move {
+                    if let Some(Err(error)) = stop.run_until_cancelled(client(host, lines(stream))).await {
+                        tracing::debug!(%error, "a control client left");
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: wait for some to be closed.
+                tracing::warn!(%error, "can't take a control client");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn client(host: Host, mut lines: Lines) -> Result<(), ControlError> {
+    let line = tokio::time::timeout(PATIENCE, lines.next()).await.map_err(|_| ControlError::Language)?;
+    let Some(line) = line.transpose()? else { return Ok(()) };
+    let Ok(request) = serde_json::from_str(&line) else {
+        let message = "the host doesn't know this request; restart it with the version of this program".into();
+        return say(&mut lines, &Reply::Refused { message }).await;
+    };
+    if let Request::Pair { seconds, yes } = request {
+        return pair(&host, lines, Duration::from_secs(seconds.clamp(1, 3600)), yes).await;
+    }
+    let reply = answer(&host, request).await.unwrap_or_else(|error| Reply::Refused { message: error.to_string() });
+    say(&mut lines, &reply).await
+}
+
+async fn say(lines: &mut Lines, reply: &Reply) -> Result<(), ControlError> {
+    let line = serde_json::to_string(reply).map_err(|_| ControlError::Language)?;
+    Ok(lines.send(line).await?)
+}
+
+async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
+    Ok(match request {
+        Request::Devices => Reply::Devices { devices: host.devices().list()?.iter().map(DeviceRow::from).collect() },
+        Request::Revoke { who } => {
+            let device = host.devices().find(&who)?;
+            host.revoke(device.key).await?;
+            Reply::Revoked { device: DeviceRow::from(&device) }
+        }
+        Request::Relays => Reply::Relays { relays: relays(host)? },
+        Request::AddRelay { address } => Reply::Done { changed: host.add_relay(&address).await? },
+        Request::RemoveRelay { address } => Reply::Done { changed: host.remove_relay(&address).await? },
+        Request::Pair { .. } | Request::Answer { .. } => {
+            Reply::Refused { message: "an answer without a question; run `farhelm pair` again".into() }
+        }
+    })
+}
+
+fn relays(host: &Host) -> Result<Vec<RelayRow>, Error> {
+    let held: Vec<_> = host.endpoint().status().reservations.into_iter().filter(|r| !r.addresses.is_empty()).collect();
+    let reserved = |address: &str| held.iter().any(|r| address.ends_with(&r.relay.to_string()));
+    Ok(host.relays()?.into_iter().map(|address| RelayRow { reserved: Some(reserved(&address)), address }).collect())
+}
+
+/// Makes the client the desk of a fresh offer, until it is used, declined, expired, or the client is gone.
+async fn pair(host: &Host, mut lines: Lines, lifetime: Duration, yes: bool) -> Result<(), ControlError> {
+    let (events, mut heard) = mpsc::channel(EVENTS);
+    let consent = if yes { Consent::Given } else { Consent::Ask };
+    let invitation = match host.offer(lifetime, Desk::new(consent, events)).await {
+        Ok(invitation) => invitation,
+        Err(error) => return say(&mut lines, &Reply::Refused { message: error.to_string() }).await,
+    };
+    let outcome = at_the_desk(&mut lines, &invitation, &mut heard, lifetime).await;
+    if let Err(error) = host.withdraw(&invitation) {
+        tracing::error!(%error, "can't withdraw an offer");
+    }
+    outcome
+}
+
+async fn at_the_desk(
+    lines: &mut Lines,
+    invitation: &super::invitation::Invitation,
+    heard: &mut mpsc::Receiver<Event>,
+    lifetime: Duration,
+) -> Result<(), ControlError> {
+    let shown = invitation.for_terminal();
+    let addresses = invitation.ticket().addresses_of_host().iter().map(ToString::to_string).collect();
+    let (text, expires_at) = (shown.encode().to_string(), shown.expires_at);
+    say(lines, &Reply::Ticket { text, addresses, expires_at }).await?;
+    let expired = tokio::time::sleep(lifetime);
+    tokio::pin!(expired);
+    // Once a phone is being asked about, it may take as long as the person needs.
+    let mut question = None;
+    loop {
+        tokio::select! {
+            () = &mut expired, if question.is_none() => return say(lines, &Reply::Expired).await,
+            event = heard.recv() => match event {
+                Some(Event::Asks { name, words, answer }) => {
+                    question = Some(answer);
+                    say(lines, &Reply::Asks { name, words: words.map(str::to_owned) }).await?;
+                }
+                Some(Event::Paired { name, device }) => {
+                    return say(lines, &Reply::Paired { name, device: device.to_string() }).await;
+                }
+                Some(Event::Declined) => return say(lines, &Reply::Declined).await,
+                Some(Event::SecondScan) => say(lines, &Reply::SecondScan).await?,
+                Some(Event::WrongGate) => say(lines, &Reply::WrongGate).await?,
+                None => return say(lines, &Reply::Expired).await,
+            },
+            line = lines.next() => {
+                // The client is gone: so is the desk.
+                let Some(line) = line else { return Ok(()) };
+                if let (Ok(Request::Answer { yes }), Some(answer)) = (serde_json::from_str(&line?), question.take()) {
+                    let _: Result<(), bool> = answer.send(yes);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Incoming streams: handshake, pairing at the desk, then a session that lasts as long as its path.
+//!
+//! An unpaired peer costs a slot among [`HALF_OPEN`] and at most one handshake's time. It never touches a live session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use farhelm_core::identity::{Identity, NodeId};
+use farhelm_core::pairing::{Refusal, TicketId};
+use farhelm_core::session::handshake::Pair;
+use farhelm_core::session::host::{Authenticated, Claim, Hello, Return};
+use farhelm_core::wire::envelope::{CloseReason, Envelope, FailedBy, Failure, Request, Response};
+use farhelm_overlay::channel::{self, Channel, Wire};
+use farhelm_overlay::endpoint::{self, Endpoint, Incoming};
+use farhelm_store::offer;
+use serde_bytes::ByteBuf;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::bridge::{Bridge, Revoked};
+use super::desk::{Desks, Event, Verdict};
+use super::devices::{self, Devices};
+
+/// Handshakes under way at once.
+pub const HALF_OPEN: usize = 32;
+/// Requests of one phone under way at once.
+const REQUESTS: usize = 16;
+/// How long a desk may think: as long as the longest offer.
+const DESK: Duration = Duration::from_secs(60 * 60);
+
+/// Why a handshake came to nothing. For the log; the peer sees a closed stream.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Channel(#[from] channel::Error),
+    #[error(transparent)]
+    Handshake(#[from] farhelm_core::session::handshake::Error),
+    #[error(transparent)]
+    Devices(#[from] devices::Error),
+    #[error(transparent)]
+    Overlay(#[from] endpoint::Error),
+    #[error("no such ticket")]
+    NoTicket,
+    #[error("not paired")]
+    NotPaired,
+    #[error("removed; its tombstone was sent")]
+    Removed,
+    #[error("sent away: {0}")]
+    SentAway(Refusal),
+    #[error("too many handshakes at once")]
+    Busy,
+}
+
+/// What every session needs. Clones share it.
+#[derive(Clone)]
+pub struct Sessions {
+    /// The host's key.
+    pub identity: Arc<Identity>,
+    /// The host's name, for phones.
+    pub name: String,
+    /// Who is paired.
+    pub devices: Devices,
+    /// Who is asked.
+    pub desks: Desks,
+    /// Where envelopes go.
+    pub bridge: Bridge,
+    /// To keep an invited stranger's connection.
+    pub endpoint: Endpoint,
+}
+
+impl Sessions {
+    /// Serves incoming streams until `stop`.
+    pub async fn run(self, mut incoming: mpsc::Receiver<Incoming>, stop: CancellationToken) {
+        let half_open = Arc::new(Semaphore::new(HALF_OPEN));
+        let tasks = tokio_util::task::TaskTracker::new();
+        while let Some(Some(next)) = stop.run_until_cancelled(incoming.recv()).await {
+            let (sessions, half_open, stop) = (self.clone(), half_open.clone(), stop.clone());
+            tasks.spawn(async move {
+                let peer = next.peer;
+                if let Err(refused) = sessions.admit(next.stream, peer, half_open, stop).await {
+                    tracing::info!(%peer, %refused, "no session");
+                }
+            });
+        }
+        tasks.close();
+        let _ = timeout(Duration::from_secs(5), tasks.wait()).await;
+    }
+
+    async fn admit<S>(
+        self,
+        stream: S,
+        peer: NodeId,
+        half_open: Arc<Semaphore>,
+        stop: CancellationToken,
+    ) -> Result<(), Refused>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let slot = half_open.try_acquire_owned().map_err(|_| Refused::Busy)?;
+        let mut wire = Wire::new(stream);
+        let hello = wire.receive().await?;
+        let channel = match Hello::read(&hello, self.identity.node_id(), peer)? {
+            Hello::Pair(claim) => self.pair(wire, claim).await?,
+            Hello::Resume(back) => self.resume(wire, back, peer).await?,
+        };
+        drop(slot);
+        self.serve(channel, stop).await;
+        Ok(())
+    }
+
+    async fn resume<S>(&self, mut wire: Wire<S>, back: Return, peer: NodeId) -> Result<Channel, Refused>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Some(secret) = self.devices.secret(peer)? else {
+            let tombstone = self.devices.tombstone(peer)?.ok_or(Refused::NotPaired)?;
+            wire.send(&back.bury(&tombstone)).await?;
+            wire.close().await;
+            return Err(Refused::Removed);
+        };
+        let (waits, reply) = back.reply(&secret, &self.identity, &mut rand::rng())?;
+        wire.send(&reply).await?;
+        let known = waits.receive(&wire.receive().await?)?;
+        // Entitled still, now that it has proven itself: a revocation during the handshake counts.
+        if self.devices.secret(peer)?.is_none() {
+            wire.send_frame(&known.refuse(Refusal::Unavailable)?).await?;
+            return Err(Refused::SentAway(Refusal::Unavailable));
+        }
+        let (session, answer) = known.accept(&self.name)?;
+        wire.send_frame(&answer).await?;
+        self.devices.saw(peer)?;
+        Ok(Channel::start(wire, session))
+    }
+
+    async fn pair<S>(&self, mut wire: Wire<S>, claim: Claim) -> Result<Channel, Refused>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let ticket = claim.ticket();
+        let offer = self.devices.offer_of(ticket)?.ok_or(Refused::NoTicket)?;
+        let invited = claim.verify(&offer.secret).inspect_err(|_| self.tell(ticket, Event::WrongGate))?;
+        let (waits, reply) = invited.reply(&self.identity, &mut rand::rng())?;
+        wire.send(&reply).await?;
+        let known = waits.receive(&wire.receive().await?)?;
+        self.endpoint.vouch(known.phone()).await?;
+        match self.consent(ticket, &known).await? {
+            Ok(()) => {}
+            Err(refusal) => {
+                wire.send_frame(&known.refuse(refusal)?).await?;
+                wire.close().await;
+                return Err(Refused::SentAway(refusal));
+            }
+        }
+        // The device is stored. If the answer doesn't arrive, a resume finishes it.
+        let (session, answer) = known.accept(&self.name)?;
+        wire.send_frame(&answer).await?;
+        Ok(Channel::start(wire, session))
+    }
+
+    /// Takes the ticket, asks the desk, and stores the device or the refusal.
+    async fn consent(&self, ticket: TicketId, known: &Authenticated<Pair>) -> Result<Result<(), Refusal>, Refused> {
+        let (phone, name) = (known.phone(), known.device_name());
+        if let Err(refusal) = self.devices.take(ticket, phone)? {
+            if matches!(refusal, offer::Refusal::Spent { .. }) {
+                self.tell(ticket, Event::SecondScan);
+            }
+            return Ok(Err(refusal.coarse()));
+        }
+        let Some(desk) = self.desks.get(ticket) else { return Ok(Err(Refusal::Unavailable)) };
+        match timeout(DESK, desk.ask(name, known.words())).await.unwrap_or(Verdict::No) {
+            Verdict::Yes => {}
+            // The same phone came again, on a new path and with new words; that question counts.
+            Verdict::Superseded => return Ok(Err(Refusal::Unavailable)),
+            Verdict::No => {
+                self.devices.end_offer(ticket, Refusal::Declined)?;
+                desk.tell(Event::Declined);
+                return Ok(Err(Refusal::Declined));
+            }
+        }
+        self.devices.complete(ticket, phone, name, known.pairing_secret())?;
+        desk.tell(Event::Paired { name: name.to_owned(), device: phone });
+        Ok(Ok(()))
+    }
+
+    fn tell(&self, ticket: TicketId, event: Event) {
+        if let Some(desk) = self.desks.get(ticket) {
+            desk.tell(event);
+        }
+    }
+
+    /// Carries envelopes until the path, the device or the host ends.
+    async fn serve(&self, mut channel: Channel, stop: CancellationToken) {
+        let device = channel.peer();
+        let Ok(mut attached) = self.bridge.attach(device, channel.sender()).await else {
+            return channel.close(CloseReason::Stopping).await;
+        };
+        let slots = Arc::new(Semaphore::new(REQUESTS));
+        let reason = loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break Some(CloseReason::Stopping),
+                why = attached.ended() => break why.map(|Revoked| CloseReason::Revoked),
+                envelope = channel.receive() => match envelope {
+                    Ok(Envelope::Request(request)) => self.answer(request, &slots, channel.sender()),
+                    Ok(Envelope::Watch(watch)) => attached.watch(watch.threads).await,
+                    Ok(Envelope::Decision(decision)) => attached.decide(decision).await,
+                    Ok(_) => tracing::debug!(%device, "an envelope that only hosts send"),
+                    Err(error) => {
+                        tracing::debug!(%device, %error, "the path ended");
+                        break None;
+                    }
+                },
+            }
+        };
+        attached.detach().await;
+        if let Some(reason) = reason {
+            channel.close(reason).await;
+        }
+    }
+
+    /// Answers a request beside the others; a phone that asks too much at once is told so.
+    fn answer(&self, request: Request, slots: &Arc<Semaphore>, sender: channel::Sender) {
+        let Ok(slot) = slots.clone().try_acquire_owned() else {
+            let busy = Failure { by: FailedBy::Busy, message: "too many requests at once; try again".into() };
+            let response = Response { id: request.id, result: Err(busy) };
+            let _ = sender.offer(Envelope::Response(response));
+            return;
+        };
+        let bridge = self.bridge.clone();
+        tokio::spawn(async move {
+            let _slot = slot;
+            let result = bridge.request(&request.method, &request.params).await.map(ByteBuf::from);
+            let _ = sender.send(Envelope::Response(Response { id: request.id, result })).await;
+        });
+    }
+}
