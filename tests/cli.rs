@@ -63,7 +63,11 @@ fn bash_accepts_its_completions() {
 fn the_manual_has_the_exit_codes() {
     let page = run(&["man"]);
     assert_eq!(page.status.code(), Some(0));
-    assert!(stdout(&page).starts_with(".ie") && stdout(&page).contains("Exit codes"), "{}", stdout(&page));
+    let page = stdout(&page);
+    for section in [".TH farhelm 1", ".SH ENVIRONMENT\n", ".SH \"EXIT STATUS\"\n    0  done"] {
+        assert!(page.contains(section), "{section} is missing in {page}");
+    }
+    assert!(!page.contains("EXTRA"));
 }
 
 #[test]
@@ -73,7 +77,8 @@ fn a_manual_page_is_written_for_every_command() {
     let written = run(&["man", "--out", out.to_str().expect("a path")]);
     assert_eq!(written.status.code(), Some(0), "{}", stderr(&written));
     for page in ["farhelm.1", "farhelm-completions.1", "farhelm-man.1"] {
-        assert!(out.join(page).is_file(), "{page}");
+        let text = std::fs::read_to_string(out.join(page)).expect("the page is there");
+        assert!(!text.contains("EXTRA"), "{text}");
     }
 }
 
@@ -90,4 +95,20 @@ fn a_failure_names_the_next_step_and_is_json_when_asked() {
     let json: serde_json::Value = serde_json::from_slice(&failed.stdout).expect("one JSON object");
     assert_eq!(json["error"]["code"], 1);
     assert_eq!(json["error"]["name"], "failed");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let failed = farhelm(&["man"]).stdout(full).output().expect("the program starts");
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(stderr(&failed).starts_with("error: can't write to standard output"), "{}", stderr(&failed));
+}
+
+#[test]
+fn a_reader_that_has_left_is_not_worth_a_word() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let failed = farhelm(&["man"]).stdout(writer).output().expect("the program starts");
+    assert_eq!((failed.status.code(), stderr(&failed)), (Some(1), String::new()));
 }

@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use super::Cli;
-use super::exit::{Exit, Failure};
+use super::exit::Failure;
 
 const EXAMPLES: &str = "Examples:
   farhelm completions bash > ~/.local/share/bash-completion/completions/farhelm
@@ -25,5 +25,5 @@ pub(super) fn run(args: &Completions) -> Result<(), Failure> {
     // Collected first: the generator panics when its output can't be written.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "farhelm", &mut script);
-    io::stdout().write_all(&script).map_err(|error| Failure::new(Exit::Failed, error))
+    io::stdout().write_all(&script).map_err(|error| Failure::of_output(&error))
 }

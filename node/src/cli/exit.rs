@@ -116,18 +116,25 @@ pub struct Failure {
     code: Exit,
     message: String,
     next_step: Option<String>,
+    quiet: bool,
 }
 
 impl Failure {
     /// A failure whose message either says what to do next or is given [`Failure::next`].
     pub fn new(code: Exit, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string(), next_step: None }
+        Self { code, message: message.to_string(), next_step: None, quiet: false }
     }
 
     /// Adds what the person can do now.
     pub fn next(mut self, step: impl fmt::Display) -> Self {
         self.next_step = Some(step.to_string());
         self
+    }
+
+    /// Standard output took no more. When its reader has left (`farhelm … | head`), that is not worth a word.
+    pub(super) fn of_output(error: &io::Error) -> Self {
+        let failure = Self::new(Exit::Failed, format_args!("can't write to standard output: {error}"));
+        Self { quiet: error.kind() == io::ErrorKind::BrokenPipe, ..failure.next("make room, or write elsewhere") }
     }
 
     /// The exit code.
@@ -137,6 +144,9 @@ impl Failure {
 
     /// Says it: as JSON on standard output, or in words on standard error. Text from elsewhere is made safe.
     pub(super) fn report(&self, json: bool) -> io::Result<()> {
+        if self.quiet {
+            return Ok(());
+        }
         if json {
             return writeln!(io::stdout(), "{}", self.to_json());
         }

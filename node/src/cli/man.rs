@@ -1,7 +1,7 @@
 //! `farhelm man`: manual pages, from the same definitions as the help.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory};
 use clap_mangen::Man as Page;
@@ -23,19 +23,38 @@ pub(super) struct Man {
 }
 
 pub(super) fn run(args: &Man) -> Result<(), Failure> {
+    let command = Cli::command().disable_help_subcommand(true);
     match &args.out {
-        Some(dir) => {
-            std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command(), dir)).map_err(|error| {
-                Failure::new(Exit::Failed, format_args!("can't write manual pages to {}: {error}", dir.display()))
-                    .next("choose another directory with --out")
-            })
-        }
-        None => print_page().map_err(|error| Failure::new(Exit::Failed, error)),
+        Some(dir) => write_pages(command, dir).map_err(|error| {
+            Failure::new(Exit::Failed, format_args!("can't write manual pages to {}: {error}", dir.display()))
+                .next("choose another directory with --out")
+        }),
+        None => page(&Page::new(command))
+            .and_then(|page| io::stdout().write_all(page.as_bytes()))
+            .map_err(|error| Failure::of_output(&error)),
     }
 }
 
-fn print_page() -> io::Result<()> {
+fn write_pages(mut command: clap::Command, dir: &Path) -> io::Result<()> {
+    command.build();
+    std::fs::create_dir_all(dir)?;
+    let mut left = vec![command];
+    while let Some(command) = left.pop() {
+        left.extend(command.get_subcommands().cloned());
+        let made = Page::new(command);
+        std::fs::write(dir.join(made.get_filename()), page(&made)?)?;
+    }
+    Ok(())
+}
+
+/// The page, with the sections that the generator calls "extra" under the names manual pages have for them.
+fn page(made: &Page) -> io::Result<String> {
     let mut page = Vec::new();
-    Page::new(Cli::command()).render(&mut page)?;
-    io::stdout().write_all(&page)
+    made.render(&mut page)?;
+    let page = String::from_utf8(page).map_err(io::Error::other)?;
+    let named = [("Examples:", "EXAMPLES"), ("Example:", "EXAMPLES"), ("Environment:", "ENVIRONMENT")];
+    let page = named
+        .iter()
+        .fold(page, |page, (text, section)| page.replace(&format!(".SH EXTRA\n{text}\n"), &format!(".SH {section}\n")));
+    Ok(page.replace("\n\nExit codes:\n", "\n.SH \"EXIT STATUS\"\n"))
 }
