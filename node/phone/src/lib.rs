@@ -1,1 +1,64 @@
-//! The phone's client without a screen.
+//! The phone's client without a screen: pair, connect, threads, decisions.
+//!
+//! ```no_run
+//! # async fn example(ticket: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::{sync::Arc, time::Duration};
+//! use farhelm_phone::{Client, Config, key_store};
+//!
+//! let client = Client::open(Config::new("pocket"), Arc::new(key_store::Memory::default())).await?;
+//! let pairing = client.pair(ticket).await?;
+//! println!("{}", pairing.words().join(" "));
+//! let host = pairing.finish(Duration::from_secs(300)).await?.host;
+//! let started = host.start("say hello").await?;
+//! let mut thread = host.watch(&started.thread).await?;
+//! thread.wait_for(|thread| thread.running().is_none()).await?;
+//! client.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`Client`] | identity, records, one supervisor a host |
+//! | [`Pairing`] | from a ticket to a paired host |
+//! | [`Host`] | the handle: calls, watches, decisions |
+//! | `supervisor` | the task behind a handle: attach, move to better paths, reconnect |
+//! | `calls`, `decisions`, `followed` | what is under way, as tables without I/O |
+//! | [`key_store`], `records` | what survives, behind a door that the platform opens |
+//! | `network` | the seam to the overlay |
+//!
+//! It touches no file system, no socket and no terminal. Texts of a host (names, threads, errors) are not sanitized:
+//! whoever shows them does that.
+
+mod attach;
+mod backoff;
+mod calls;
+mod client;
+mod connection;
+mod decisions;
+mod error;
+mod event;
+mod followed;
+mod host;
+pub mod key_store;
+mod network;
+mod pairing;
+mod records;
+mod supervisor;
+
+pub use client::{Client, Config, KnownHost, OpenError, Standing};
+pub use connection::{Connection, Path, Traffic, Why};
+pub use decisions::DecideError;
+pub use error::Error;
+pub use event::Event;
+pub use farhelm_core::{
+    codex,
+    identity::NodeId,
+    wire::envelope::{CodexState, HostState},
+};
+pub use farhelm_overlay::{Multiaddr, Transport, Transports, Via};
+pub use followed::ThreadWatch;
+pub use host::{Host, Page, Started};
+pub use key_store::KeyStore;
+pub use pairing::{PairError, PairedHost, Pairing};
+pub use records::Error as RecordsError;

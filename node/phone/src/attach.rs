@@ -1,0 +1,112 @@
+//! One try to attach to a host: a stream, then a resume on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use farhelm_core::identity::Identity;
+use farhelm_core::pairing::Tombstone;
+use farhelm_core::session::{PairingSecret, handshake};
+use farhelm_core::wire::Envelope;
+use farhelm_core::wire::envelope::Watch;
+use farhelm_overlay::channel::{self, Channel};
+use tokio::time::timeout;
+
+use crate::connection::Why;
+use crate::network::{Network, Reached, Unreachable};
+use crate::records::Record;
+
+/// Dialling and opening a stream; the overlay's own limits are 20 s and 10 s.
+const REACH: Duration = Duration::from_secs(35);
+/// A resume takes two round trips; each step has its own limit in the channel.
+const RESUME: Duration = Duration::from_secs(30);
+
+/// Who attaches.
+#[derive(Clone)]
+pub(crate) struct Us {
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) identity: Identity,
+    pub(crate) device_name: String,
+}
+
+/// Which connection to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// Any; the best there is.
+    Best,
+    /// A direct one that has appeared.
+    Direct,
+}
+
+/// A channel that the host accepted.
+pub(crate) struct Attached {
+    pub(crate) channel: Channel,
+    pub(crate) path: farhelm_overlay::Path,
+    pub(crate) host_name: String,
+    /// The secret that the host took.
+    pub(crate) secret: PairingSecret,
+    /// The threads it was told of.
+    pub(crate) watched: Vec<String>,
+}
+
+/// Why not.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// For now.
+    Away(Why),
+    /// For good.
+    Removed(Tombstone),
+}
+
+/// Tries each secret of the record once, on a stream of its own.
+pub(crate) async fn attach(us: Us, record: Record, watched: Vec<String>, aim: Aim) -> Result<Attached, Failure> {
+    let mut failure = Failure::Away(Why::NoAnswer);
+    for secret in record.secrets() {
+        match attempt(&us, &record, &secret, &watched, aim).await {
+            Ok((channel, host_name, path)) => return Ok(Attached { channel, path, host_name, secret, watched }),
+            Err(error) => failure = error,
+        }
+        // Only a wrong secret is a reason to try the other: the host closes then, without a word.
+        if !matches!(failure, Failure::Away(Why::NoAnswer)) {
+            break;
+        }
+    }
+    Err(failure)
+}
+
+async fn attempt(
+    us: &Us,
+    record: &Record,
+    secret: &PairingSecret,
+    watched: &[String],
+    aim: Aim,
+) -> Result<(Channel, String, farhelm_overlay::Path), Failure> {
+    let Reached { stream, path } = reach(us, record, aim).await.map_err(|_| Failure::Away(Why::Unreachable))?;
+    let early = [Envelope::Watch(Watch { threads: watched.to_vec() })];
+    let resumed = channel::resume(stream, &us.identity, record.host, secret, &us.device_name, &early);
+    let error = match timeout(RESUME, resumed).await {
+        Ok(Ok((channel, host_name))) => return Ok((channel, host_name, path)),
+        Ok(Err(error)) => error,
+        Err(_) => channel::Error::Silent,
+    };
+    tracing::debug!(host = %record.host, %error, "resume failed");
+    if matches!(error, channel::Error::Silent) {
+        us.network.discard(path.connection).await;
+    }
+    Err(match error {
+        channel::Error::Handshake(handshake::Error::Removed(tombstone)) => Failure::Removed(tombstone),
+        // It closed instead of answering: it doesn't know us, or not with this secret.
+        channel::Error::Io(_) => Failure::Away(Why::NoAnswer),
+        channel::Error::Silent => Failure::Away(Why::LinkLost),
+        error => Failure::Away(Why::from(&error)),
+    })
+}
+
+async fn reach(us: &Us, record: &Record, aim: Aim) -> Result<Reached, Unreachable> {
+    let reached = async {
+        match aim {
+            Aim::Best => us.network.reach(record.host, record.addresses()).await,
+            Aim::Direct => us.network.reach_directly(record.host).await,
+        }
+    };
+    timeout(REACH, reached).await.unwrap_or_else(|_| Err(Unreachable(vec!["no answer in time".into()])))
+}

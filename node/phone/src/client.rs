@@ -1,0 +1,240 @@
+//! The client: this phone's identity, the hosts it is paired with, and the network under them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use farhelm_core::identity::NodeId;
+use farhelm_overlay::{Endpoint, Multiaddr, Transports};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::attach::{Attached, Us};
+use crate::connection::Connection;
+use crate::host::Host;
+use crate::key_store::KeyStore;
+use crate::pairing::{PairError, Pairing};
+use crate::records::{self, Record, Records, clipped};
+use crate::supervisor::{Supervisor, outlets};
+
+/// Commands that may wait for a host's task; a caller beyond waits for room.
+const COMMANDS: usize = 32;
+/// How long a host's task may take to say goodbye and to store what it learnt.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// How a client is to be started.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What hosts show for this phone; at most 64 bytes are kept.
+    pub device_name: String,
+    /// Where to listen, so that hole punching works; empty for the usual (every interface, ports of the system's choice).
+    pub listen: Vec<Multiaddr>,
+    /// Sockets or memory.
+    pub transports: Transports,
+}
+
+impl Config {
+    /// TCP and QUIC, the usual addresses.
+    pub fn new(device_name: impl Into<String>) -> Self {
+        Self { device_name: device_name.into(), listen: Vec::new(), transports: Transports::Network }
+    }
+}
+
+/// Why the client can't do something.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// What this phone remembers.
+    #[error(transparent)]
+    Records(#[from] records::Error),
+    /// The network can't be used.
+    #[error(transparent)]
+    Network(#[from] farhelm_overlay::Error),
+    /// The client was shut down.
+    #[error("the client was shut down; open it again")]
+    Stopped,
+}
+
+/// A host in the phone's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownHost {
+    /// Its key.
+    pub id: NodeId,
+    /// Its name; empty if what is remembered is damaged.
+    pub name: String,
+    /// How it stands with the pairing.
+    pub standing: Standing,
+}
+
+/// How it stands with a pairing, as far as the phone remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Paired.
+    Paired,
+    /// The answer to the pairing never came; the next connection finishes it, if the desk said yes.
+    Pending,
+    /// The host removed this phone; pair again.
+    Removed {
+        /// When, in Unix milliseconds by the host's clock.
+        at_ms: u64,
+    },
+    /// What was remembered is damaged or belongs to another key of this phone; pair again.
+    Damaged,
+}
+
+/// This phone. Cheap to clone; when the last clone is dropped, everything is cut. [`shutdown`](Self::shutdown) says
+/// goodbye first.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    us: Us,
+    records: Records,
+    hosts: Mutex<HashMap<NodeId, Supervised>>,
+}
+
+struct Supervised {
+    host: Host,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.id())
+    }
+}
+
+impl Client {
+    /// Loads or makes this phone's identity and starts its network. Connects to nobody yet.
+    pub async fn open(config: Config, store: Arc<dyn KeyStore>) -> Result<Self, OpenError> {
+        let (records, identity) = Records::open(store).await?;
+        let usual = match config.transports {
+            Transports::Network => farhelm_overlay::Config::new(identity.clone()),
+            Transports::Memory => farhelm_overlay::Config::memory(identity.clone()),
+        };
+        let listen = if config.listen.is_empty() { usual.listen.clone() } else { config.listen };
+        // Nobody opens streams to a phone: without their receiver, such streams are reset.
+        let (endpoint, _) = Endpoint::start(farhelm_overlay::Config { listen, ..usual })?;
+        let us = Us { network: Arc::new(endpoint), identity, device_name: clipped(&config.device_name) };
+        Self::with(us, records).await
+    }
+
+    pub(crate) async fn with(us: Us, records: Records) -> Result<Self, OpenError> {
+        let client = Self(Arc::new(Inner { us, records, hosts: Mutex::default() }));
+        client.admit(None).await?;
+        Ok(client)
+    }
+
+    /// This phone's key, which is also its peer id.
+    pub fn id(&self) -> NodeId {
+        self.0.us.identity.node_id()
+    }
+
+    /// Every host this phone remembers, by name.
+    pub async fn hosts(&self) -> Result<Vec<KnownHost>, records::Error> {
+        let known = self.0.records.hosts().await?;
+        let mut hosts: Vec<_> = known.into_iter().map(|(id, record)| KnownHost::new(id, record.ok())).collect();
+        hosts.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        Ok(hosts)
+    }
+
+    /// Begins a pairing with the ticket of a QR: on return the host is proven, and the four words can be compared.
+    pub async fn pair(&self, ticket: &str) -> Result<Pairing, PairError> {
+        Pairing::begin(self.clone(), ticket).await
+    }
+
+    /// A handle on a paired host, at once; it connects in the background, and stays connected until
+    /// [`forget`](Self::forget), [`shutdown`](Self::shutdown) or the end of the client.
+    pub async fn connect(&self, host: NodeId) -> Result<Host, records::Error> {
+        let mut hosts = self.0.hosts.lock().await;
+        if let Some(known) = hosts.get(&host).filter(|known| !known.task.is_finished()) {
+            return Ok(known.host.clone());
+        }
+        let record = self.0.records.get(host).await?;
+        let supervised = self.supervise(record, None);
+        let handle = supervised.host.clone();
+        hosts.insert(host, supervised);
+        Ok(handle)
+    }
+
+    /// Forgets a host, here only: the host still lists this phone until somebody removes it there
+    /// (`farhelm devices revoke`).
+    pub async fn forget(&self, host: NodeId) -> Result<(), records::Error> {
+        let mut hosts = self.0.hosts.lock().await;
+        if let Some(supervised) = hosts.remove(&host) {
+            supervised.end().await;
+        }
+        self.0.records.delete(host).await
+    }
+
+    /// Says goodbye to every host and ends the network. Handles err from then on.
+    pub async fn shutdown(&self) {
+        let ending: Vec<_> = self.0.hosts.lock().await.drain().map(|(_, supervised)| supervised.end()).collect();
+        futures::future::join_all(ending).await;
+        self.0.us.network.shutdown().await;
+    }
+
+    pub(crate) fn us(&self) -> &Us {
+        &self.0.us
+    }
+
+    pub(crate) fn records(&self) -> &Records {
+        &self.0.records
+    }
+
+    /// Lets the paired hosts call us, and one more that is about to be.
+    pub(crate) async fn admit(&self, further: Option<NodeId>) -> Result<(), records::Error> {
+        let known = self.0.records.hosts().await?;
+        self.0.us.network.admit(known.into_iter().map(|(host, _)| host).chain(further).collect()).await;
+        Ok(())
+    }
+
+    /// Takes over the channel of a finished pairing; what was there for that host ends.
+    pub(crate) async fn adopt(&self, record: Record, attached: Attached) -> Host {
+        let mut hosts = self.0.hosts.lock().await;
+        if let Some(old) = hosts.remove(&record.host) {
+            old.end().await;
+        }
+        let host = record.host;
+        let supervised = self.supervise(record, Some(attached));
+        let handle = supervised.host.clone();
+        hosts.insert(host, supervised);
+        handle
+    }
+
+    fn supervise(&self, record: Record, attached: Option<Attached>) -> Supervised {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let state = record.removed_at_ms.map_or(Connection::Connecting, |at_ms| Connection::Removed { at_ms });
+        let outlets = outlets(state);
+        let Inner { us, records, .. } = &*self.0;
+        let host = Host::new(record.host, us.identity.clone(), commands, outlets.clone());
+        let supervisor = Supervisor::new(us.clone(), records.clone(), record, receiver, outlets, attached);
+        Supervised { host, task: tokio::spawn(supervisor.run()) }
+    }
+}
+
+impl Supervised {
+    async fn end(mut self) {
+        self.host.stop().await;
+        let _ = timeout(GOODBYE, &mut self.task).await;
+    }
+}
+
+impl KnownHost {
+    fn new(id: NodeId, record: Option<Record>) -> Self {
+        let Some(record) = record else { return Self { id, name: String::new(), standing: Standing::Damaged } };
+        let standing = match (record.removed_at_ms, &record.confirmed) {
+            (Some(at_ms), _) => Standing::Removed { at_ms },
+            (None, Some(_)) => Standing::Paired,
+            (None, None) => Standing::Pending,
+        };
+        Self { id, name: record.name, standing }
+    }
+}

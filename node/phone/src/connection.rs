@@ -1,0 +1,131 @@
+//! How it stands with a host, as a person may be told. Never a stale "connected": what ended is reported as ended.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use farhelm_core::session::handshake;
+use farhelm_core::wire::envelope::CloseReason;
+use farhelm_overlay::{Transport, Via, channel};
+
+/// The state of the connection to one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connection {
+    /// On the way, for the first time or after a loss.
+    Connecting,
+    /// Attached: the host answers, and proved that it is the paired one.
+    Live(Path),
+    /// Not there. It is tried again, less and less often; [`crate::Host::network_changed`] tries at once.
+    Away {
+        /// Since when, by this device's clock.
+        since: SystemTime,
+        /// Why, as far as one can tell from here.
+        why: Why,
+    },
+    /// The host removed this phone; nothing is tried any more.
+    Removed {
+        /// When, in Unix milliseconds by the host's clock.
+        at_ms: u64,
+    },
+}
+
+impl Connection {
+    /// The same but for figures that change all the time.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let still = |path: &Path| Path { round_trip: None, ..*path };
+        match (self, other) {
+            (Self::Live(a), Self::Live(b)) => still(a) == still(b),
+            (a, b) => a == b,
+        }
+    }
+}
+
+/// The way on which a session runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Path {
+    /// Direct, or through which relay.
+    pub via: Via,
+    /// What carries it; for a relayed one, this phone's leg to the relay.
+    pub transport: Transport,
+    /// The last measured round trip to the host's program and back.
+    pub round_trip: Option<Duration>,
+}
+
+impl Path {
+    pub(crate) fn of(path: &farhelm_overlay::Path) -> Self {
+        Self { via: path.via, transport: path.transport, round_trip: path.rtt }
+    }
+
+    /// Whether nobody is in between.
+    pub fn is_direct(&self) -> bool {
+        self.via == Via::Direct
+    }
+}
+
+/// Why a host is away, coarsely. `Display` is a sentence that says what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// No address answers.
+    Unreachable,
+    /// Something is there but doesn't let this phone in: not paired (any more), or another program.
+    NoAnswer,
+    /// It broke, or fell silent, and can't be had again yet.
+    LinkLost,
+    /// The host's program was stopped.
+    HostStopped,
+    /// Another program with this phone's key has attached.
+    Replaced,
+    /// The host said no.
+    Refused,
+    /// Whoever answered isn't the paired host.
+    OtherHost,
+    /// The two programs don't understand each other.
+    Unsupported,
+    /// Let go here: forgotten, or shut down.
+    Stopped,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "no address of the host answers; see that it runs and that one of its relays does",
+            Self::NoAnswer => {
+                "the host closed without an answer; if that stays so, look at the desk whether this phone is listed"
+            }
+            Self::LinkLost => "the connection broke; it is tried again",
+            Self::HostStopped => "the host was stopped; start it with `farhelm host`",
+            Self::Replaced => "another program with this phone's key has connected; close one of them",
+            Self::Refused => "the host does not take this phone now; look at the desk",
+            Self::OtherHost => {
+                "another host answered in its place; do not trust this network, and pair again if it stays so"
+            }
+            Self::Unsupported => "phone and host do not understand each other; update the older of the two",
+            Self::Stopped => "this phone has let the host go; connect to it again",
+        })
+    }
+}
+
+impl From<&channel::Error> for Why {
+    fn from(error: &channel::Error) -> Self {
+        use handshake::Error as Handshake;
+        match error {
+            channel::Error::Closed(CloseReason::Stopping) => Self::HostStopped,
+            channel::Error::Closed(CloseReason::Replaced) => Self::Replaced,
+            channel::Error::Closed(CloseReason::Revoked) => Self::Refused,
+            channel::Error::Handshake(Handshake::OtherHost | Handshake::Unproven) => Self::OtherHost,
+            channel::Error::Handshake(Handshake::Refused(_) | Handshake::Removed(_)) => Self::Refused,
+            channel::Error::Handshake(_) | channel::Error::Envelope(_) => Self::Unsupported,
+            _ => Self::LinkLost,
+        }
+    }
+}
+
+/// Bytes moved and the last round trip, over all connections to one host since the client connected to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes sent.
+    pub sent: u64,
+    /// Bytes received.
+    pub received: u64,
+    /// The last measured round trip, while connected.
+    pub round_trip: Option<Duration>,
+}

@@ -1,0 +1,169 @@
+//! Decisions on their way: a table that knows when the host's word about one is final. No I/O.
+//!
+//! A decision may safely travel twice: it is signed over exactly one approval, and the first valid one wins. So it is
+//! sent again after a reconnection while the host still lists its approval. If the approval is gone by then, it ended
+//! while nobody listened, and that is all that can be said.
+
+use farhelm_core::codex::approval::{Approval, Key, Outcome};
+use farhelm_core::codex::decision::{self, Decision, SignedDecision};
+use farhelm_core::identity::NodeId;
+use farhelm_core::wire::envelope::DecisionRefusal;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::error::PATIENCE;
+
+/// Decisions that may be under way to one host: a person makes one at a time.
+const CAPACITY: usize = 16;
+
+/// Why a decision wasn't taken, or isn't known to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecideError {
+    /// It can't be shown whole, so it can't be accepted from a phone. Nothing was sent.
+    #[error("this can't be shown whole, so it can't be accepted from here; decline it, or decide at the desk")]
+    NotShownWhole,
+    /// It was over before: somebody else decided, the turn ended, or Codex restarted.
+    #[error("this was over before your decision arrived; look at the thread to see how it went on")]
+    Over {
+        /// How it ended, if the host said so.
+        outcome: Option<Outcome>,
+        /// Which device decided, if one did.
+        by: Option<NodeId>,
+    },
+    /// The host shows something else by now.
+    #[error("the host shows something else now; look again, then decide")]
+    NotWhatIsShown,
+    /// The deadline has passed.
+    #[error("it is too late, by the host's clock; look at the thread to see how it went on")]
+    Late,
+    /// This device may not decide.
+    #[error("the host does not let this phone decide; decide at the desk")]
+    NotAllowed,
+    /// The connection broke, and when it was back the approval was gone.
+    #[error("the connection broke, and the request is over since; look at the thread to see how it ended")]
+    OutcomeUnknown,
+    /// There was no connection all the while. Nothing was sent.
+    #[error("the host was not reachable for {} s, nothing was sent; try again when it is", PATIENCE.as_secs())]
+    NotConnected,
+    /// Too many decisions are under way.
+    #[error("too many decisions are under way; wait for one")]
+    Busy,
+    /// The host removed this phone, was forgotten here, or the client was shut down.
+    #[error("this phone is not connected to the host any more; connect to it, or pair again")]
+    Stopped,
+}
+
+impl From<decision::Error> for DecideError {
+    fn from(_: decision::Error) -> Self {
+        // The only reason for which signing is refused.
+        Self::NotShownWhole
+    }
+}
+
+impl From<DecisionRefusal> for DecideError {
+    fn from(refusal: DecisionRefusal) -> Self {
+        match refusal {
+            DecisionRefusal::Over => Self::Over { outcome: None, by: None },
+            DecisionRefusal::NotWhatIsShown => Self::NotWhatIsShown,
+            DecisionRefusal::Late => Self::Late,
+            DecisionRefusal::TooLarge => Self::NotShownWhole,
+            DecisionRefusal::NotAllowed => Self::NotAllowed,
+        }
+    }
+}
+
+pub(crate) type Reply = oneshot::Sender<Result<(), DecideError>>;
+
+struct Waiting {
+    signed: SignedDecision,
+    deadline: Instant,
+    sent: bool,
+    reply: Reply,
+}
+
+/// Every decision the host hasn't answered.
+#[derive(Default)]
+pub(crate) struct Decisions(Vec<Waiting>);
+
+impl Decisions {
+    /// Takes a decision; it waits for [`send`](Self::send).
+    pub(crate) fn add(&mut self, signed: SignedDecision, reply: Reply, now: Instant) {
+        self.0.retain(|waiting| !waiting.reply.is_closed());
+        if self.0.len() >= CAPACITY {
+            let _ = reply.send(Err(DecideError::Busy));
+            return;
+        }
+        self.0.push(Waiting { signed, deadline: now + PATIENCE, sent: false, reply });
+    }
+
+    /// Hands everything unsent to `send`, until it takes no more.
+    pub(crate) fn send(&mut self, mut send: impl FnMut(SignedDecision) -> bool) {
+        for waiting in self.0.iter_mut().filter(|waiting| !waiting.sent) {
+            if !send(waiting.signed.clone()) {
+                return;
+            }
+            waiting.sent = true;
+        }
+    }
+
+    /// The host listed what is open: what is still there is to be sent (again), the rest is over.
+    pub(crate) fn listed(&mut self, open: &[Approval]) {
+        self.finish(|waiting| {
+            if open.iter().any(|approval| approval.key == waiting.signed.key) {
+                waiting.sent = false;
+                return None;
+            }
+            let gone = DecideError::Over { outcome: None, by: None };
+            Some(Err(if waiting.sent { DecideError::OutcomeUnknown } else { gone }))
+        });
+    }
+
+    /// The host answered our decision.
+    pub(crate) fn decided(&mut self, key: Key, result: Result<(), DecisionRefusal>) {
+        self.finish(|waiting| (waiting.signed.key == key).then(|| result.map_err(DecideError::from)));
+    }
+
+    /// An approval is over; perhaps by our decision.
+    pub(crate) fn resolved(&mut self, key: Key, outcome: Outcome, by: Option<NodeId>, us: NodeId) {
+        self.finish(|waiting| {
+            let ours = by == Some(us) && outcome == meant(waiting.signed.decision);
+            let result = if ours { Ok(()) } else { Err(DecideError::Over { outcome: Some(outcome), by }) };
+            (waiting.signed.key == key).then_some(result)
+        });
+    }
+
+    /// Ends what has waited too long.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.finish(|waiting| {
+            let error = if waiting.sent { DecideError::OutcomeUnknown } else { DecideError::NotConnected };
+            (now >= waiting.deadline).then_some(Err(error))
+        });
+    }
+
+    /// Ends everything.
+    pub(crate) fn end(&mut self) {
+        self.finish(|waiting| Some(Err(if waiting.sent { DecideError::OutcomeUnknown } else { DecideError::Stopped })));
+    }
+
+    /// When [`expire`](Self::expire) has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.0.iter().map(|waiting| waiting.deadline).min()
+    }
+
+    fn finish(&mut self, mut end: impl FnMut(&mut Waiting) -> Option<Result<(), DecideError>>) {
+        for mut waiting in std::mem::take(&mut self.0) {
+            match end(&mut waiting) {
+                Some(result) => drop(waiting.reply.send(result)),
+                None => self.0.push(waiting),
+            }
+        }
+    }
+}
+
+const fn meant(decision: Decision) -> Outcome {
+    match decision {
+        Decision::Accept => Outcome::Accepted,
+        Decision::Decline => Outcome::Declined,
+        Decision::Cancel => Outcome::Cancelled,
+    }
+}

@@ -1,0 +1,50 @@
+//! What happens at a host, for whoever wants to be told instead of looking.
+
+use farhelm_core::codex::approval::{Approval, Key, Outcome};
+use farhelm_core::codex::thread::TurnStatus;
+use farhelm_core::identity::NodeId;
+use farhelm_core::wire::envelope::HostState;
+
+use crate::connection::Connection;
+
+/// Something a person may want to know.
+///
+/// A listener that lags loses the oldest and is told so; [`Host::state`](crate::Host::state) and
+/// [`Host::approvals`](crate::Host::approvals) always hold how things are.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The connection changed.
+    Connection(Connection),
+    /// The host says what it is and how it stands with Codex.
+    Host(HostState),
+    /// Somebody has to decide.
+    Approval(Approval),
+    /// An approval is over.
+    Resolved {
+        /// Which.
+        key: Key,
+        /// Its thread, if the approval was known here.
+        thread: Option<String>,
+        /// How it ended.
+        outcome: Outcome,
+        /// The device that decided, if one did.
+        by: Option<NodeId>,
+    },
+    /// An approval ended while this phone wasn't connected; how, nobody told it.
+    Gone {
+        /// Which.
+        key: Key,
+        /// Its thread.
+        thread: String,
+    },
+    /// A turn is over.
+    TurnCompleted {
+        /// Its thread.
+        thread: String,
+        /// The turn.
+        turn: String,
+        /// How it ended.
+        status: TurnStatus,
+    },
+}

@@ -1,0 +1,145 @@
+//! The threads that are followed: snapshots and notifications in, watched values out.
+//!
+//! Nobody says when a screen stops looking: a thread is followed as long as somebody holds its [`ThreadWatch`].
+
+use std::collections::HashMap;
+use std::ops::Deref;
+
+use farhelm_core::codex::thread::{Applied, Thread, id_of};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::error::Error;
+
+/// Threads one phone may follow at a host (the host keeps no more).
+pub(crate) const CAPACITY: usize = 64;
+
+/// A thread that stays up to date. Dropping the last clone ends the following.
+///
+/// After a reconnection the host's new snapshot replaces what was here.
+#[derive(Debug, Clone)]
+pub struct ThreadWatch(watch::Receiver<Thread>);
+
+impl ThreadWatch {
+    /// The thread as it stands. Holds a lock: look and let go, don't keep it over an `await`.
+    pub fn borrow(&self) -> impl Deref<Target = Thread> + '_ {
+        self.0.borrow()
+    }
+
+    /// Like [`borrow`](Self::borrow), and [`changed`](Self::changed) waits for something newer than this.
+    pub fn borrow_and_update(&mut self) -> impl Deref<Target = Thread> + '_ {
+        self.0.borrow_and_update()
+    }
+
+    /// Waits for a change that wasn't looked at yet. Errs when the host was let go. Cancel-safe.
+    pub async fn changed(&mut self) -> Result<(), Error> {
+        self.0.changed().await.map_err(|_| Error::Stopped)
+    }
+
+    /// Waits until the thread fulfils `condition`; gives a copy of it. Cancel-safe.
+    pub async fn wait_for(&mut self, condition: impl FnMut(&Thread) -> bool) -> Result<Thread, Error> {
+        self.0.wait_for(condition).await.map(|thread| thread.clone()).map_err(|_| Error::Stopped)
+    }
+}
+
+/// Every followed thread of one host.
+#[derive(Default)]
+pub(crate) struct Followed(HashMap<String, watch::Sender<Thread>>);
+
+impl Followed {
+    /// Follows a thread; without a snapshot yet it has no id.
+    pub(crate) fn follow(&mut self, thread: &str) -> Result<ThreadWatch, Error> {
+        self.prune();
+        if self.0.len() >= CAPACITY && !self.0.contains_key(thread) {
+            return Err(Error::TooManyThreads);
+        }
+        let sender = self.0.entry(thread.to_owned()).or_insert_with(|| watch::Sender::new(Thread::default()));
+        Ok(ThreadWatch(sender.subscribe()))
+    }
+
+    /// The ids for the host's book-keeping, sorted.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.0.iter().filter(|(_, s)| s.receiver_count() > 0).map(|(id, _)| id.clone()).collect();
+        ids.sort();
+        ids
+    }
+
+    /// Takes a thread as it stands now.
+    pub(crate) fn replace(&mut self, thread: Thread) {
+        match self.0.get(&thread.id) {
+            Some(sender) => drop(sender.send_replace(thread)),
+            None => tracing::debug!("a snapshot of a thread that nobody follows"),
+        }
+    }
+
+    /// Takes a notification. Before the snapshot it is dropped: the snapshot holds what it says.
+    pub(crate) fn apply(&mut self, method: &str, params: &Value) {
+        let Some(sender) = id_of(params).and_then(|id| self.0.get(id)) else { return };
+        sender.send_if_modified(|thread| !thread.id.is_empty() && thread.apply(method, params) == Applied::Changed);
+    }
+
+    /// Forgets those that nobody looks at.
+    pub(crate) fn prune(&mut self) {
+        self.0.retain(|_, sender| sender.receiver_count() > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use farhelm_core::codex::thread::Status;
+    use serde_json::json;
+
+    use super::*;
+
+    fn idle(id: &str) -> Value {
+        json!({"threadId": id, "status": {"type": "idle"}})
+    }
+
+    fn with_id(id: &str) -> Thread {
+        let mut thread = Thread::default();
+        id.clone_into(&mut thread.id);
+        thread
+    }
+
+    #[test]
+    fn notifications_before_the_snapshot_change_nothing() {
+        let mut followed = Followed::default();
+        let watch = followed.follow("t").unwrap();
+        followed.apply("thread/status/changed", &idle("t"));
+        assert_eq!(*watch.borrow(), Thread::default());
+        followed.replace(with_id("t"));
+        followed.apply("thread/status/changed", &idle("t"));
+        assert_eq!(watch.borrow().status, Status::Idle);
+    }
+
+    #[test]
+    fn what_nobody_looks_at_is_no_longer_followed() {
+        let mut followed = Followed::default();
+        let first = followed.follow("a").unwrap();
+        let second = followed.follow("b").unwrap();
+        assert_eq!(followed.ids(), ["a", "b"]);
+        drop(first);
+        assert_eq!(followed.ids(), ["b"]);
+        drop(second);
+        followed.prune();
+        assert!(followed.0.is_empty());
+    }
+
+    #[test]
+    fn one_thread_too_many_is_refused() {
+        let mut followed = Followed::default();
+        let held: Vec<_> = (0..CAPACITY).map(|i| followed.follow(&i.to_string()).unwrap()).collect();
+        assert_eq!(followed.follow("more").err(), Some(Error::TooManyThreads));
+        assert!(followed.follow("0").is_ok());
+        drop(held);
+        assert!(followed.follow("more").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_watch_ends_when_the_host_is_let_go() {
+        let mut followed = Followed::default();
+        let mut watch = followed.follow("t").unwrap();
+        drop(followed);
+        assert_eq!(watch.changed().await, Err(Error::Stopped));
+    }
+}
