@@ -1,7 +1,7 @@
 //! The task behind [`super::Bridge`]. It never waits for the app-server: what takes time is spawned and comes back as
 //! a [`Command`].
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,24 @@ use crate::host::ledger::{DEADLINE_MS, Ledger};
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(30);
+
+/// What is kept of a thread whose resume is under way; beyond it the oldest go, as in any thread.
+const SAID: usize = 4096;
+
+/// What Codex says about a thread.
+#[derive(Debug)]
+enum Said {
+    Notification { epoch: Epoch, method: String, params: Value },
+    Request { key: Key, method: String, params: Value },
+}
+
+impl Said {
+    const fn params(&self) -> &Value {
+        match self {
+            Self::Notification { params, .. } | Self::Request { params, .. } => params,
+        }
+    }
+}
 
 /// What the actor is told by sessions, and by its own spawned calls.
 #[derive(Debug)]
@@ -53,6 +71,10 @@ pub(super) enum Command {
     Running {
         reply: oneshot::Sender<Vec<(String, String)>>,
     },
+    /// The thread is loaded.
+    Follow {
+        thread: String,
+    },
     /// A `thread/start` or `thread/resume` was answered: we are subscribed to its thread.
     Learned {
         result: Value,
@@ -78,10 +100,10 @@ pub(super) struct Actor {
     defaults: Arc<Defaults>,
     about: watch::Receiver<HostState>,
     commands: mpsc::WeakSender<Command>,
-    epoch: Epoch,
     followed: Followed,
-    /// Threads whose resume is under way, so that it isn't asked twice.
-    resuming: BTreeSet<String>,
+    /// Threads whose resume is under way, with what Codex said about them meanwhile: the answer to a resume and the
+    /// events behind it come on different ways, and only together they are the thread.
+    resuming: BTreeMap<String, Vec<Said>>,
     ledger: Ledger,
     roster: Roster,
 }
@@ -99,9 +121,8 @@ impl Actor {
             defaults,
             about,
             commands,
-            epoch: Epoch::default(),
             followed: Followed::default(),
-            resuming: BTreeSet::new(),
+            resuming: BTreeMap::new(),
             ledger: Ledger::new(host),
             roster: Roster::default(),
         }
@@ -139,16 +160,10 @@ impl Actor {
             Command::Watch { session, threads } => self.watch(session, threads),
             Command::Decide { device, session, signed } => self.decide(device, session, &signed),
             Command::Running { reply } => drop(reply.send(self.followed.running())),
+            Command::Follow { thread } => self.follow(thread),
             Command::Learned { result } => self.learn(&result),
-            Command::HeldElsewhere { result } => {
-                if let Ok(thread) = Thread::from_read(&result) {
-                    let id = thread.id.clone();
-                    self.resuming.remove(&id);
-                    self.followed.held_elsewhere(thread);
-                    self.snapshot_to_watchers(&id);
-                }
-            }
-            Command::NotFollowed { thread } => drop(self.resuming.remove(&thread)),
+            Command::HeldElsewhere { result } => self.note_held_elsewhere(&result),
+            Command::NotFollowed { thread } => self.hear_backlog(&thread),
             Command::Answered { session, key, sent } => self.answered(session, key, sent),
         }
     }
@@ -184,13 +199,41 @@ impl Actor {
 
     fn hear(&mut self, event: Event) {
         match event {
-            Event::Up { epoch, .. } => {
-                self.epoch = epoch;
-                self.follow_loaded();
-            }
+            Event::Up { .. } => self.follow_loaded(),
             Event::Down { .. } => self.lose_app_server(),
-            Event::Notification { epoch, method, params } => self.notified(epoch, &method, &params),
-            Event::Request { epoch, id, method, params } => self.asked(epoch, id, &method, &params),
+            Event::Notification { epoch, method, params } => {
+                self.hear_or_keep(Said::Notification { epoch, method, params });
+            }
+            Event::Request { epoch, id, method, params } => {
+                let key = Key { epoch: ByteArray::new(epoch), request: id };
+                self.hear_or_keep(Said::Request { key, method, params });
+            }
+        }
+    }
+
+    fn hear_or_keep(&mut self, said: Said) {
+        match id_of(said.params()).and_then(|id| self.resuming.get_mut(id)) {
+            Some(kept) => {
+                if kept.len() >= SAID {
+                    kept.remove(0);
+                }
+                kept.push(said);
+            }
+            None => self.hear_said(said),
+        }
+    }
+
+    fn hear_said(&mut self, said: Said) {
+        match said {
+            Said::Notification { epoch, method, params } => self.notified(epoch, &method, &params),
+            Said::Request { key, method, params } => self.asked(key, &method, &params),
+        }
+    }
+
+    /// The resume of a thread is over, one way or the other: what was said meanwhile counts now.
+    fn hear_backlog(&mut self, thread: &str) {
+        for said in self.resuming.remove(thread).unwrap_or_default() {
+            self.hear_said(said);
         }
     }
 
@@ -225,8 +268,7 @@ impl Actor {
         }
     }
 
-    fn asked(&mut self, epoch: Epoch, request: i64, method: &str, params: &Value) {
-        let key = Key { epoch: ByteArray::new(epoch), request };
+    fn asked(&mut self, key: Key, method: &str, params: &Value) {
         match self.followed.approval(method, params, key, now_ms() + DEADLINE_MS) {
             Some(Ok(approval)) => {
                 if self.ledger.open(approval.clone()) {
@@ -310,7 +352,7 @@ impl Actor {
         for id in self.roster.watched() {
             self.follow(id);
         }
-        let (app_server, defaults, commands) = (self.app_server.clone(), self.defaults.clone(), self.commands.clone());
+        let (app_server, commands) = (self.app_server.clone(), self.commands.clone());
         tokio::spawn(async move {
             let loaded = match app_server.request("thread/loaded/list", json!({})).await {
                 Ok(loaded) => loaded,
@@ -318,17 +360,17 @@ impl Actor {
             };
             let ids = loaded.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
             for id in ids {
-                let command = resume(&app_server, &defaults, id.to_owned()).await;
                 let Some(commands) = commands.upgrade() else { return };
-                let _ = commands.send(command).await;
+                let _ = commands.send(Command::Follow { thread: id.to_owned() }).await;
             }
         });
     }
 
     fn follow(&mut self, id: String) {
-        if self.followed.is_subscribed(&id) || !self.resuming.insert(id.clone()) {
+        if self.followed.is_subscribed(&id) || self.resuming.contains_key(&id) {
             return;
         }
+        self.resuming.insert(id.clone(), Vec::new());
         let (app_server, defaults) = (self.app_server.clone(), self.defaults.clone());
         self.spawn(async move { resume(&app_server, &defaults, id).await });
     }
@@ -338,11 +380,19 @@ impl Actor {
             return tracing::warn!("an answer of Codex holds no thread");
         };
         let id = thread.id.clone();
-        self.resuming.remove(&id);
         if !self.followed.is_subscribed(&id) {
             self.followed.adopt(thread);
             self.snapshot_to_watchers(&id);
         }
+        self.hear_backlog(&id);
+    }
+
+    fn note_held_elsewhere(&mut self, result: &Value) {
+        let Ok(thread) = Thread::from_read(result) else { return };
+        let id = thread.id.clone();
+        self.followed.held_elsewhere(thread);
+        self.snapshot_to_watchers(&id);
+        self.hear_backlog(&id);
     }
 
     fn spawn(&self, call: impl Future<Output = Command> + Send + 'static) {
