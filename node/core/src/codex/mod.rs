@@ -2,6 +2,8 @@
 
 pub mod approval;
 pub mod decision;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod message;
 pub(crate) mod text;
 pub mod thread;

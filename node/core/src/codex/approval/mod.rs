@@ -17,7 +17,7 @@ pub use request::{Asked, Error};
 
 /// Names one approval: request ids restart at 0 in every app-server process, so the process is part of the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Key {
     /// Random, drawn by the host each time it connects to a new app-server process.
     pub epoch: ByteArray<16>,
@@ -27,7 +27,7 @@ pub struct Key {
 
 /// An approval as it is shown: everything a decision is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Approval {
     /// Its name.
     pub key: Key,
@@ -69,7 +69,7 @@ impl Approval {
 
 /// What would happen if it were accepted, in full.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Content {
     /// The act itself.
     pub act: Act,
@@ -91,7 +91,7 @@ impl Content {
 
 /// The acts Codex asks for on this path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Act {
     /// Run a command.
     Command {
@@ -136,7 +136,7 @@ fn length(text: &Option<String>) -> usize {
 
 /// A change of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Change {
     /// Absolute path.
     pub path: String,

@@ -188,3 +188,173 @@ fn id(params: &Value, name: &'static str) -> Result<String, Error> {
         _ => Err(Error::Malformed(name)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_bytes::ByteArray;
+    use serde_json::json;
+
+    use super::*;
+    use crate::codex::fixtures;
+    use crate::codex::thread::Thread;
+    use crate::wire::limits;
+
+    fn terms() -> Terms {
+        Terms { environment: "local".into(), approval_policy: "on-request".into(), sandbox: "workspace-write".into() }
+    }
+
+    fn asked(terms: &Terms) -> Asked<'_> {
+        Asked { key: Key { epoch: ByteArray::new([7; 16]), request: 0 }, terms, deadline_ms: 1_000 }
+    }
+
+    /// The thread as it stood when a story's first approval was asked for, and the request's params.
+    fn at_first_request(story: &str) -> (Thread, Value) {
+        let mut thread = Thread::default();
+        for message in fixtures::story(story) {
+            match message {
+                crate::codex::message::Incoming::Notification { method, params } => {
+                    thread.apply(&method, &params);
+                }
+                crate::codex::message::Incoming::Request { params, .. } => return (thread, params),
+                _ => {}
+            }
+        }
+        panic!("no request in {story}");
+    }
+
+    fn command(extra: Value) -> Value {
+        let mut params =
+            json!({"threadId": "t", "turnId": "1", "itemId": "i", "kind": "command", "command": "ls", "cwd": "/p"});
+        let fields = params.as_object_mut().expect("an object");
+        fields.extend(extra.as_object().cloned().unwrap_or_default());
+        params
+    }
+
+    fn act_of(extra: Value) -> Act {
+        let approval = Approval::from_command_request(&command(extra), asked(&terms())).expect("an approval");
+        assert_eq!(approval.acceptable(), !matches!(approval.content.act, Act::Withheld { .. }));
+        approval.content.act
+    }
+
+    #[track_caller]
+    fn assert_withheld(act: &Act, why: &str) {
+        assert!(matches!(act, Act::Withheld { why: is, .. } if is.contains(why)), "{act:?}");
+    }
+
+    #[test]
+    fn a_real_command_request_is_shown_whole() {
+        let (_, params) = at_first_request("command_accepted");
+        let approval = Approval::from_command_request(&params, asked(&terms())).expect("an approval");
+        assert!(approval.acceptable());
+        assert_eq!(approval.item, "call_000003");
+        assert_eq!(approval.content.reason.as_deref(), Some("mock: needs to run outside the sandbox"));
+        let act = Act::Command {
+            command: "/bin/bash -lc 'printf one && printf two'".into(),
+            folder: "/home/me/project".into(),
+            permissions: None,
+        };
+        assert_eq!(approval.content.act, act);
+    }
+
+    #[test]
+    fn a_real_file_change_request_takes_its_diff_from_the_item() {
+        let (thread, params) = at_first_request("patch_accepted");
+        let (turn, item) = (text(&params, "turnId").expect("a turn"), text(&params, "itemId").expect("an item"));
+        let changes = thread.changes(turn, item);
+        let approval = Approval::from_file_change_request(&params, changes, asked(&terms())).expect("an approval");
+        assert!(approval.acceptable());
+        let Act::Files { changes, grant_root: None } = approval.content.act else { panic!("{approval:?}") };
+        assert_eq!((changes[0].kind.as_str(), changes[0].path.as_str()), ("add", "/home/me/outside.txt"));
+        assert_eq!(changes[0].diff, "hello\nfrom the mock model\n");
+    }
+
+    #[test]
+    fn a_host_that_resumes_while_a_patch_is_pending_shows_it_whole_too() {
+        let story = fixtures::story("resumed_while_pending");
+        let resumed = fixtures::results(&story, "initialTurnsPage").next().expect("a resume");
+        let thread = Thread::from_resume(resumed).expect("a thread");
+        let (_, params) = fixtures::approval_requests(&story).last().expect("the replayed request");
+        let changes = thread.changes(text(params, "turnId").expect("a turn"), text(params, "itemId").expect("an item"));
+        let approval = Approval::from_file_change_request(params, changes, asked(&thread.terms()));
+        assert!(approval.expect("an approval").acceptable());
+    }
+
+    #[test]
+    fn a_file_change_whose_item_is_unknown_can_only_be_declined() {
+        let (_, params) = at_first_request("patch_accepted");
+        for changes in [None, Some(&[][..])] {
+            let approval = Approval::from_file_change_request(&params, changes, asked(&terms())).expect("an approval");
+            assert!(!approval.acceptable());
+            assert_withheld(&approval.content.act, "changes");
+        }
+    }
+
+    #[test]
+    fn what_is_granted_beyond_the_command_is_shown() {
+        let network = json!({"networkApprovalContext": {"protocol": "https", "host": "example.org"},
+            "additionalPermissions": {"network": {"enabled": true}, "fileSystem": null}});
+        let Act::Command { permissions, .. } = act_of(network) else { panic!("withheld") };
+        let shown = r#"{"additionalPermissions":{"fileSystem":null,"network":{"enabled":true}},"networkApprovalContext":{"host":"example.org","protocol":"https"}}"#;
+        assert_eq!(permissions.as_deref(), Some(shown));
+    }
+
+    #[test]
+    fn what_this_version_does_not_know_can_not_be_accepted() {
+        assert_withheld(&act_of(json!({"runAs": "root"})), "runAs");
+        assert_withheld(&act_of(json!({"kind": "writeStdin"})), "ordinary");
+        assert_withheld(&act_of(json!({"kind": 7})), "kind");
+        assert_withheld(&act_of(json!({"environmentId": ["a"]})), "environmentId");
+        assert!(matches!(act_of(json!({"runAs": null})), Act::Command { .. }));
+        let (thread, mut params) = at_first_request("patch_accepted");
+        params["grantRoots"] = json!(["/"]);
+        let changes = thread.turns[0].items.iter().find_map(|item| thread.changes(&thread.turns[0].id, &item.id));
+        let approval = Approval::from_file_change_request(&params, changes, asked(&terms())).expect("an approval");
+        assert_withheld(&approval.content.act, "grantRoots");
+    }
+
+    #[test]
+    fn a_command_without_its_text_or_folder_can_not_be_accepted() {
+        assert_withheld(&act_of(json!({"command": null})), "which command");
+        assert_withheld(&act_of(json!({"cwd": null})), "which folder");
+    }
+
+    #[test]
+    fn a_folder_to_be_granted_is_part_of_what_is_shown() {
+        let (thread, mut params) = at_first_request("patch_accepted");
+        let changes =
+            thread.changes(text(&params, "turnId").expect("a turn"), text(&params, "itemId").expect("an item"));
+        let without = Approval::from_file_change_request(&params, changes, asked(&terms())).expect("an approval");
+        params["grantRoot"] = json!("/");
+        let with = Approval::from_file_change_request(&params, changes, asked(&terms())).expect("an approval");
+        assert!(matches!(&with.content.act, Act::Files { grant_root: Some(root), .. } if root == "/"));
+        assert_ne!(with.digest(), without.digest());
+    }
+
+    #[test]
+    fn what_is_too_large_to_be_read_is_withheld_and_stays_small() {
+        let long = "x".repeat(limits::APPROVAL_CONTENT + 1);
+        let approval =
+            Approval::from_command_request(&command(json!({"command": long, "reason": long})), asked(&terms()));
+        let approval = approval.expect("an approval");
+        assert!(!approval.acceptable() && approval.fits());
+        assert_withheld(&approval.content.act, "KiB");
+        assert!(approval.size() < 16 * 1024);
+
+        let fits = "x".repeat(limits::APPROVAL_CONTENT - 1024);
+        assert!(matches!(act_of(json!({"command": fits})), Act::Command { .. }));
+    }
+
+    #[test]
+    fn a_request_that_can_not_be_named_is_an_error() {
+        for name in ["threadId", "turnId", "itemId"] {
+            for value in [json!(null), json!(""), json!(7), json!("x".repeat(300))] {
+                let params = command(json!({ name: value }));
+                assert_eq!(Approval::from_command_request(&params, asked(&terms())), Err(Error::Malformed(name)));
+            }
+        }
+        let params = command(json!({"environmentId": "x".repeat(300)}));
+        let error = Approval::from_command_request(&params, asked(&terms()));
+        assert_eq!(error, Err(Error::Malformed("environmentId")));
+        assert!(Approval::from_file_change_request(&json!([]), None, asked(&terms())).is_err());
+    }
+}

@@ -20,6 +20,8 @@ mod item;
 mod read;
 mod reduce;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
