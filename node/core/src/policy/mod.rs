@@ -19,6 +19,8 @@
 mod notifications;
 mod shape;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use serde_json::{Map, Value};

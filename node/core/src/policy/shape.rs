@@ -215,7 +215,7 @@ impl Shape {
             Self::List(max, _) => format!("a list of at most {max}"),
             Self::Object(_) => "an object".into(),
             Self::Tagged(variants, _) => {
-                format!("of type {}", variants.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or "))
+                format!("one of {}", variants.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "))
             }
             Self::Either(shapes) => shapes.iter().map(Self::wanted).collect::<Vec<_>>().join(", or "),
         }

@@ -133,6 +133,11 @@ impl Thread {
     /// Items kept in one turn.
     pub const ITEMS: usize = 512;
 
+    /// A thread of which only the id is known.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self { id: id.into(), ..Self::default() }
+    }
+
     /// The turn with this id, if it is kept.
     pub fn turn(&self, id: &str) -> Option<&Turn> {
         self.turns.iter().rev().find(|turn| turn.id == id)

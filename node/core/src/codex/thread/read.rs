@@ -33,7 +33,7 @@ impl Thread {
     pub fn from_resume(result: &Value) -> Result<Self, Error> {
         let thread = result.get("thread").ok_or(Error::Missing("thread"))?;
         let id = text(thread, "id").filter(|id| !id.is_empty() && id.len() <= ID).ok_or(Error::Missing("thread.id"))?;
-        let mut read = Self { id: id.into(), ..Self::default() };
+        let mut read = Self::new(id);
         read.set_metadata(thread);
         read.set_settings(result);
         read.turns = list(thread, "turns").filter_map(Turn::read).collect();

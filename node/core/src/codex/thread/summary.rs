@@ -36,7 +36,7 @@ impl Summary {
 
     fn from_thread(thread: &Value) -> Option<Self> {
         let id = super::item::text(thread, "id").filter(|id| !id.is_empty() && id.len() <= super::item::ID)?;
-        let mut read = Thread { id: id.into(), ..Thread::default() };
+        let mut read = Thread::new(id);
         read.set_metadata(thread);
         Some(Self::from(&read))
     }

@@ -32,10 +32,6 @@ fn comparable(mut thread: Thread) -> Thread {
     thread
 }
 
-fn started(id: &str) -> Thread {
-    Thread { id: id.into(), ..Thread::default() }
-}
-
 fn note(method: &str, mut params: Value) -> (String, Value) {
     params["threadId"] = "t".into();
     params["turnId"] = "1".into();
@@ -154,7 +150,7 @@ fn partial_text_shows_before_it_is_complete() {
 
 #[test]
 fn deltas_of_an_item_that_began_before_we_listened_are_shown_as_truncated() {
-    let mut thread = started("t");
+    let mut thread = Thread::new("t");
     apply_all(&mut thread, &[note("item/agentMessage/delta", json!({"itemId": "i", "delta": "tick21 "}))]);
     assert!(thread.turns[0].items[0].truncated);
     let whole = json!({"item": {"type": "agentMessage", "id": "i", "text": "tick20 tick21 "}});
@@ -167,7 +163,7 @@ fn deltas_of_an_item_that_began_before_we_listened_are_shown_as_truncated() {
 #[test]
 fn a_command_outlives_a_completed_turn_but_not_an_interrupted_one() {
     for (status, kept) in [("completed", 1), ("interrupted", 0)] {
-        let mut thread = started("t");
+        let mut thread = Thread::new("t");
         let command = json!({"type": "commandExecution", "id": "c", "command": "serve", "status": "inProgress"});
         let ended = json!({"turn": {"id": "1", "status": status, "items": []}});
         apply_all(&mut thread, &[note("item/started", json!({"item": command})), note("turn/completed", ended)]);
@@ -191,18 +187,18 @@ fn retries_are_noticed_and_forgotten_at_the_end() {
 
 #[test]
 fn another_threads_news_is_not_taken() {
-    let mut thread = started("t");
+    let mut thread = Thread::new("t");
     assert_eq!(thread.apply("thread/closed", &json!({"threadId": "u"})), Applied::NotForThisThread);
     assert_eq!(thread.apply("thread/started", &json!({"thread": {"id": "u"}})), Applied::NotForThisThread);
     assert_eq!(thread.apply("skills/changed", &json!({})), Applied::NotForThisThread);
     assert_eq!(thread.apply("thread/unheard/of", &json!({"threadId": "t"})), Applied::Ignored);
-    assert_eq!(thread, started("t"));
+    assert_eq!(thread, Thread::new("t"));
 }
 
 #[test]
 fn older_turns_go_in_front_and_never_twice() {
     let turn = |id: &str| json!({"id": id, "status": "completed", "items": []});
-    let mut thread = started("t");
+    let mut thread = Thread::new("t");
     thread.prepend(&json!({"data": [turn("4"), turn("3")], "nextCursor": "more"}));
     assert!(thread.older);
     thread.prepend(&json!({"data": [turn("3"), turn("2"), turn("1")], "nextCursor": null}));
@@ -230,7 +226,7 @@ fn rows_of_a_list_are_summaries() {
 
 #[test]
 fn a_long_output_keeps_its_end_and_a_long_text_its_beginning() {
-    let mut thread = started("t");
+    let mut thread = Thread::new("t");
     let line = "0123456789abcde\n".repeat(1024);
     let command = json!({"item": {"type": "commandExecution", "id": "c", "command": "yes", "status": "inProgress"}});
     apply_all(&mut thread, &[note("item/started", command)]);
@@ -250,7 +246,7 @@ fn a_long_output_keeps_its_end_and_a_long_text_its_beginning() {
 
 #[test]
 fn changes_that_are_not_here_whole_are_not_given_to_an_approval() {
-    let mut thread = started("t");
+    let mut thread = Thread::new("t");
     let change = |bytes: usize| json!({"path": "/p", "kind": {"type": "add"}, "diff": "x".repeat(bytes)});
     let item = |id: &str, changes: Vec<Value>| {
         note(
@@ -272,7 +268,7 @@ fn changes_that_are_not_here_whole_are_not_given_to_an_approval() {
 
 #[test]
 fn the_oldest_goes_first_when_a_thread_grows_too_large() {
-    let mut thread = started("t");
+    let mut thread = Thread::new("t");
     for turn in 0..100 {
         let message = json!({"threadId": "t", "turnId": format!("{turn:03}"),
             "item": {"type": "agentMessage", "id": "m", "text": "x".repeat(100 * 1024)}});
@@ -414,7 +410,7 @@ proptest! {
 
     #[test]
     fn any_sequence_stays_within_bounds(notes in proptest::collection::vec(any_note(), 0..120)) {
-        let mut thread = started("t");
+        let mut thread = Thread::new("t");
         for (method, params) in notes {
             thread.apply(&method, &params);
             prop_assert!(thread.weight() <= Thread::WEIGHT + Grown::UNCOUNTED);
@@ -426,7 +422,7 @@ proptest! {
 
     #[test]
     fn no_json_makes_the_reducer_panic(method in any_note().prop_map(|(method, _)| method), params in any_json()) {
-        let mut thread = started("t");
+        let mut thread = Thread::new("t");
         thread.apply(&method, &params);
         let _ = (Thread::from_read(&params), Summary::from_list(&params));
     }

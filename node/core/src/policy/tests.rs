@@ -1,0 +1,373 @@
+//! The policy against Codex's real messages, against what a phone must not send, and against anything at all.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::notifications::NOTIFICATIONS;
+use super::table::METHODS;
+use super::*;
+use crate::codex::fixtures;
+use crate::codex::thread::{Summary, Thread};
+
+fn defaults() -> Defaults {
+    Defaults::new("/home/me/project")
+}
+
+fn ask(method: &str, params: Value) -> Result<Value, Refusal> {
+    request(method, &params, &defaults()).map(|forward| {
+        assert_eq!(forward.method, method);
+        forward.params
+    })
+}
+
+fn refused(method: &str, params: Value) -> String {
+    ask(method, params).expect_err("refused").to_string()
+}
+
+#[test]
+fn a_started_thread_gets_the_hosts_folder_and_rules() {
+    let params = json!({"model": "gpt-5.5", "cwd": "/home/me/project", "approvalPolicy": "on-request", "sandbox": "workspace-write"});
+    assert_eq!(ask("thread/start", json!({"model": "gpt-5.5"})), Ok(params));
+    let without_model = ask("thread/start", Value::Null).expect("allowed");
+    assert_eq!(without_model["cwd"], "/home/me/project");
+    assert_eq!(without_model.get("model"), None);
+}
+
+#[test]
+fn a_phone_sends_neither_folder_nor_rules() {
+    let fields = [
+        "config",
+        "sandbox",
+        "approvalPolicy",
+        "approvalsReviewer",
+        "permissions",
+        "cwd",
+        "runtimeWorkspaceRoots",
+        "modelProvider",
+        "baseInstructions",
+        "developerInstructions",
+        "environments",
+        "dynamicTools",
+        "history",
+        "path",
+    ];
+    for field in fields {
+        let error = ask("thread/start", json!({ field: "x" })).expect_err("refused");
+        assert_eq!(error, Refusal::UnknownField { method: "thread/start", field: field.into() });
+        let error = ask("thread/resume", json!({"threadId": "t", field: "x"})).expect_err("refused");
+        assert_eq!(error, Refusal::UnknownField { method: "thread/resume", field: field.into() });
+    }
+    for field in ["approvalPolicy", "sandboxPolicy", "cwd", "toolOutput", "additionalContext", "outputSchema"] {
+        let params = json!({"threadId": "t", "input": [], field: "x"});
+        assert!(matches!(ask("turn/start", params), Err(Refusal::UnknownField { .. })), "{field}");
+    }
+}
+
+#[test]
+fn a_turn_is_rebuilt_with_text_and_the_senders_id() {
+    let params = json!({"threadId": "t", "input": [{"type": "text", "text": "go on"}], "clientUserMessageId": "m1",
+        "model": "gpt-5.5", "effort": "high"});
+    assert_eq!(ask("turn/start", params.clone()), Ok(params));
+    let params = json!({"threadId": "t", "input": [{"type": "text", "text": "stop"}], "expectedTurnId": "1"});
+    assert_eq!(ask("turn/steer", params.clone()), Ok(params));
+}
+
+#[test]
+fn input_that_names_a_path_or_an_address_is_refused() {
+    let inputs = [
+        json!({"type": "localImage", "path": "/etc/passwd"}),
+        json!({"type": "localAudio", "path": "/etc/passwd"}),
+        json!({"type": "skill", "name": "x", "path": "/x"}),
+        json!({"type": "mention", "name": "x", "path": "/x"}),
+        json!({"type": "image", "url": "http://169.254.169.254/"}),
+        json!({"text": "no type"}),
+    ];
+    for input in inputs {
+        let params = json!({"threadId": "t", "input": [input]});
+        let error = ask("turn/start", params).expect_err("refused");
+        assert!(matches!(&error, Refusal::WrongValue { field, .. } if field == "input.0.type"), "{error}");
+    }
+    let params = json!({"threadId": "t", "input": [{"type": "text", "text": "x", "path": "/x"}]});
+    let field = "input.0.path".to_owned();
+    assert_eq!(ask("turn/start", params), Err(Refusal::UnknownField { method: "turn/start", field }));
+}
+
+#[test]
+fn a_resume_asks_for_the_newest_page_only() {
+    let page = json!({"limit": 20, "sortDirection": "desc", "itemsView": "full"});
+    let params = json!({"threadId": "t", "excludeTurns": true, "initialTurnsPage": page});
+    assert_eq!(ask("thread/resume", json!({"threadId": "t"})), Ok(params));
+}
+
+#[test]
+fn refusals_say_which_method_and_field_and_what_to_do() {
+    insta::assert_snapshot!(
+        [
+            refused("fs/readFile", json!({"path": "/etc/hostname"})),
+            refused("initialize", json!({})),
+            refused("turn/start", json!({"threadId": "t", "input": [], "sandboxPolicy": {}})),
+            refused("turn/interrupt", json!({"threadId": "t"})),
+            refused("thread/list", json!({"limit": 5000})),
+            refused("thread/list", json!({"sortDirection": "up"})),
+            refused("turn/start", json!({"threadId": "t", "input": [{"type": "image", "url": "x"}]})),
+            refused("turn/start", json!([])),
+            refused("turn/start\u{1b}[2J", json!({})),
+        ]
+        .join("\n"),
+        @r#"
+    "fs/readFile" is not a method this host knows; do it at the desk
+    initialize is not for phones (the connection to Codex is the host's); do it at the desk
+    turn/start: the field "sandboxPolicy" is not for phones; send it without
+    turn/interrupt: the field "turnId" is missing; update the app on the phone
+    thread/list: "limit" must be a whole number from 1 to 100; correct it and send again
+    thread/list: "sortDirection" must be one of asc, desc; correct it and send again
+    turn/start: "input.0.type" must be one of text; correct it and send again
+    turn/start: "params" must be an object; correct it and send again
+    "turn/start\u{1b}[2J" is not a method this host knows; do it at the desk
+    "#
+    );
+}
+
+#[test]
+fn a_prompt_over_the_limit_is_refused() {
+    let prompt = |bytes| json!({"threadId": "t", "input": [{"type": "text", "text": "x".repeat(bytes)}]});
+    assert!(ask("turn/start", prompt(crate::wire::limits::PROMPT)).is_ok());
+    assert!(refused("turn/start", prompt(crate::wire::limits::PROMPT + 1)).contains("input.0.text"));
+}
+
+#[test]
+fn names_stand_once_and_host_filled_fields_are_not_the_phones() {
+    for (i, method) in METHODS.iter().enumerate() {
+        assert!(METHODS[..i].iter().all(|other| other.name != method.name), "{} twice", method.name);
+        for given in method.given {
+            assert!(method.params.iter().all(|field| field.name != given.name), "{}.{}", method.name, given.name);
+        }
+    }
+}
+
+#[test]
+fn results_keep_what_a_screen_needs_and_nothing_else() {
+    let story = fixtures::story("answer");
+    let resume = fixtures::results(&story, "initialTurnsPage").next().expect("a resume");
+    let filtered = result("thread/resume", resume);
+    assert_eq!(Thread::from_resume(&filtered), Thread::from_resume(resume));
+    let text = filtered.to_string();
+    for hidden in ["rollout-", "sessionId", "originator", "modelProvider", "cliVersion", ".codex"] {
+        assert!(resume.to_string().contains(hidden) && !text.contains(hidden), "{hidden}");
+    }
+    let lists = fixtures::messages(fixtures::LISTS);
+    let list = fixtures::results(&lists, "readStates").next().expect("a list");
+    assert_eq!(Summary::from_list(&result("thread/list", list)), Summary::from_list(list));
+    let models = fixtures::results(&lists, "data").last().expect("a list");
+    let model = &result("model/list", models)["data"][0];
+    assert_eq!((&model["id"], &model["defaultReasoningEffort"]), (&json!("gpt-6.1-sol"), &json!("low")));
+    assert_eq!(model.get("availabilityNux"), None);
+}
+
+#[test]
+fn filtering_first_reduces_to_the_same_thread() {
+    for (name, _) in fixtures::STORIES {
+        let story = fixtures::story(name);
+        let (mut whole, mut filtered) = (Thread::default(), Thread::default());
+        for (method, params) in fixtures::notifications(&story) {
+            whole.apply(method, params);
+            match notification(method, params) {
+                Some(params) => {
+                    filtered.apply(method, &params);
+                }
+                None => assert!(matches!(method, "thread/tokenUsage/updated" | "serverRequest/resolved"), "{method}"),
+            }
+        }
+        assert!(!whole.turns.is_empty());
+        assert_eq!(filtered, whole, "{name}");
+        for resumed in fixtures::results(&story, "initialTurnsPage") {
+            let filtered = Thread::from_resume(&result("thread/resume", resumed));
+            assert_eq!(filtered, Thread::from_resume(resumed), "{name}");
+        }
+    }
+}
+
+#[test]
+fn settings_reach_a_phone_in_every_form_they_have() {
+    let sandboxes = [
+        json!({"type": "dangerFullAccess"}),
+        json!({"type": "readOnly", "networkAccess": true}),
+        json!({"type": "externalSandbox", "networkAccess": "enabled"}),
+        json!({"type": "workspaceWrite", "writableRoots": ["/"], "networkAccess": true, "excludeTmpdirEnvVar": false,
+            "excludeSlashTmp": true}),
+    ];
+    let switches = json!({"granular": {"sandbox_approval": true, "rules": false, "skill_approval": true,
+        "request_permissions": false, "mcp_elicitations": true}});
+    for sandbox in sandboxes {
+        for policy in [json!("never"), switches.clone()] {
+            let params = json!({"threadId": "t", "threadSettings": {"cwd": "/p", "model": "m", "effort": "low",
+                "approvalPolicy": policy, "sandboxPolicy": sandbox, "modelProvider": "p"}});
+            let mut whole = Thread::new("t");
+            let mut filtered = whole.clone();
+            whole.apply("thread/settings/updated", &params);
+            let params = notification("thread/settings/updated", &params).expect("for phones");
+            assert!(params["threadSettings"].get("modelProvider").is_none());
+            filtered.apply("thread/settings/updated", &params);
+            assert_eq!(filtered, whole);
+        }
+    }
+}
+
+#[test]
+fn an_item_of_a_new_kind_arrives_as_its_name_only() {
+    let item = json!({"type": "mcpToolCall", "id": "i", "server": "s", "arguments": {"token": "secret"}});
+    let params = json!({"threadId": "t", "turnId": "1", "item": item, "startedAtMs": 1});
+    let kept = json!({"threadId": "t", "turnId": "1", "item": {"type": "mcpToolCall", "id": "i"}});
+    assert_eq!(notification("item/started", &params), Some(kept));
+}
+
+#[test]
+fn an_image_in_a_message_is_counted_and_not_echoed() {
+    let content = json!([{"type": "text", "text": "look"}, {"type": "image", "url": "data:image/png;base64,AAAA"}]);
+    let item = json!({"type": "userMessage", "id": "i", "clientId": null, "content": content});
+    let params = json!({"threadId": "t", "turnId": "1", "item": item});
+    let kept = notification("item/completed", &params).expect("for phones");
+    assert!(!kept.to_string().contains("base64"));
+    let mut thread = Thread::new("t");
+    thread.apply("item/completed", &kept);
+    let kind = &thread.turns[0].items[0].kind;
+    assert!(matches!(kind, crate::codex::thread::ItemKind::UserMessage { attachments: 1, .. }), "{kind:?}");
+}
+
+#[test]
+fn what_is_not_for_phones_stays_away() {
+    for method in
+        ["configWarning", "account/updated", "thread/tokenUsage/updated", "fs/changed", "rawResponseItem/completed"]
+    {
+        assert_eq!(notification(method, &json!({"threadId": "t"})), None, "{method}");
+    }
+    // Half an item is none.
+    assert_eq!(notification("item/started", &json!({"threadId": "t", "turnId": "1", "item": {"type": "plan"}})), None);
+    assert_eq!(notification("item/agentMessage/delta", &json!({"threadId": "t"})), None);
+    assert_eq!(result("fs/readFile", &json!({"dataBase64": "AA=="})), Value::Null);
+    assert_eq!(result("initialize", &json!({"userAgent": "x"})), Value::Null);
+}
+
+/// What a value may be, read a second time and in another way than the code under test.
+fn is_named(shape: &Shape, value: &Value) -> bool {
+    let object = |fields: &[Field], tag: Option<&str>| {
+        value.as_object().is_some_and(|map| {
+            map.iter().all(|(name, value)| {
+                (name == "type" && tag.is_some())
+                    || fields.iter().any(|f| f.name == name && (value.is_null() || is_named(&f.shape, value)))
+            })
+        })
+    };
+    match shape {
+        Shape::Text(max) => value.as_str().is_some_and(|text| text.len() <= *max),
+        Shape::Bool => value.is_boolean(),
+        Shape::Int(min, max) => value.as_i64().is_some_and(|n| n >= *min && n <= *max),
+        Shape::OneOf(texts) => texts.iter().any(|text| value == text),
+        Shape::List(max, of) => {
+            value.as_array().is_some_and(|list| list.len() <= *max && list.iter().all(|value| is_named(of, value)))
+        }
+        Shape::Object(fields) => object(fields, None),
+        Shape::Tagged(variants, others) => {
+            let tag = value["type"].as_str();
+            let fields = variants.iter().find(|(name, _)| Some(*name) == tag).map_or(*others, |(_, fields)| fields);
+            object(fields, tag)
+        }
+        Shape::Either(shapes) => shapes.iter().any(|shape| is_named(shape, value)),
+    }
+}
+
+/// Any JSON, mostly of names that occur, so that it gets past the first check.
+fn any_json() -> impl Strategy<Value = Value> {
+    let texts = proptest::sample::select(vec![
+        "text",
+        "t",
+        "agentMessage",
+        "userMessage",
+        "workspaceWrite",
+        "desc",
+        "full",
+        "",
+    ]);
+    let leaf = prop_oneof![
+        1 => Just(Value::Null),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => (-1..200i64).prop_map(Value::from),
+        1 => any::<f64>().prop_map(Value::from),
+        4 => texts.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 6, |inner| {
+        let names = proptest::sample::select(vec![
+            "threadId",
+            "turnId",
+            "itemId",
+            "item",
+            "turn",
+            "thread",
+            "id",
+            "type",
+            "input",
+            "text",
+            "path",
+            "cwd",
+            "status",
+            "items",
+            "changes",
+            "kind",
+            "diff",
+            "content",
+            "data",
+            "sandbox",
+            "threadSettings",
+            "model",
+            "limit",
+            "delta",
+            "approvalPolicy",
+            "granular",
+            "initialTurnsPage",
+            "nextCursor",
+            "error",
+            "message",
+            "url",
+            "secret",
+        ]);
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::vec((names.prop_map(str::to_owned), inner), 0..8)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+fn allowed() -> impl Strategy<Value = &'static Method> {
+    proptest::sample::select(METHODS.iter().filter(|method| method.verdict == Verdict::Allow).collect::<Vec<_>>())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_off_the_list_is_ever_forwarded(method in allowed(), params in any_json()) {
+        if let Ok(Value::Object(mut sent)) = ask(method.name, params) {
+            for given in method.given {
+                prop_assert!(sent.remove(given.name).is_some());
+            }
+            prop_assert!(is_named(&Shape::Object(method.params), &Value::Object(sent)));
+        }
+    }
+
+    #[test]
+    fn nothing_off_the_list_ever_comes_back(method in allowed(), value in any_json(), n in 0..NOTIFICATIONS.len()) {
+        let kept = result(method.name, &value);
+        prop_assert!(kept.is_null() || is_named(&method.result, &kept));
+        let (name, fields) = NOTIFICATIONS[n];
+        if let Some(kept) = notification(name, &value) {
+            prop_assert!(is_named(&Shape::Object(fields), &kept));
+        }
+    }
+
+    #[test]
+    fn a_method_off_the_list_is_denied(method in "[a-z]{1,8}(/[a-zA-Z]{1,8}){0,2}", params in any_json()) {
+        prop_assume!(METHODS.iter().all(|known| known.name != method));
+        prop_assert_eq!(ask(&method, params), Err(Refusal::UnknownMethod { method }));
+    }
+}
