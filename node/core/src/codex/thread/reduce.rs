@@ -211,9 +211,12 @@ impl Turn {
         changed
     }
 
-    /// Puts an item in its place. A known one isn't opened again: what was streamed into it would be lost. Only the
-    /// changes of files come whole with the start as well.
+    /// Puts an item in its place. Nothing begins in a turn that ended, and a known item isn't opened again: what was
+    /// streamed into it would be lost. Only changes of files come whole with the start as well.
     fn put(&mut self, item: Item) -> bool {
+        if item.open && self.status != TurnStatus::InProgress {
+            return false;
+        }
         let streamed = |known: &Item| !known.open || !matches!(known.kind, ItemKind::FileChange { .. });
         match self.items.iter_mut().rev().find(|known| known.id == item.id) {
             Some(known) if *known == item || (item.open && streamed(known)) => false,
