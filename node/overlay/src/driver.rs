@@ -13,7 +13,7 @@ use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Multiaddr;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{PeerId, TransportError, dcutr, identify, ping};
+use libp2p::{PeerId, dcutr, identify, ping};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::addresses;
@@ -25,6 +25,7 @@ use crate::paths::Path;
 use crate::reservations::{self, Reservations};
 use crate::streams::{Arrival, Control};
 use crate::swarm::{BehaviourEvent, Parts};
+use crate::transport::is_taken;
 
 /// How long the first dial waits for our listeners to say where they listen.
 const LISTEN_GRACE: Duration = Duration::from_secs(1);
@@ -87,22 +88,21 @@ impl Driver {
         }
     }
 
-    /// Listens wherever it can; an error only if addresses were given and none works.
+    /// Listens wherever it can; an error if a port is taken, or if addresses were given and none works.
     pub(crate) fn listen(&mut self, addresses: &[Multiaddr]) -> Result<(), Error> {
         let mut first_failure = None;
         for address in addresses {
+            if is_taken(address) {
+                return Err(Error::AddressInUse { address: address.clone() });
+            }
             match self.swarm.listen_on(address.clone()) {
                 Ok(id) => {
                     self.starting.insert(id);
                 }
                 Err(error) => {
                     // Commonly IPv6 on a machine that has none.
-                    tracing::debug!(%address, %error, "can't listen");
-                    let source = match error {
-                        TransportError::Other(source) => source,
-                        unsupported => std::io::Error::other(unsupported),
-                    };
-                    first_failure.get_or_insert(Error::Listen { address: address.clone(), source });
+                    tracing::info!(%address, %error, "not listening there");
+                    first_failure.get_or_insert(Error::Listen { address: address.clone(), source: error });
                 }
             }
         }

@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
-use libp2p::PeerId;
 use libp2p::multiaddr::{Multiaddr, Protocol};
-use libp2p::noise;
 use libp2p::swarm::ConnectionId;
+use libp2p::{PeerId, TransportError, noise};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::admission::{Admission, Limits};
@@ -21,6 +20,7 @@ use crate::driver::{Command, Driver};
 use crate::paths::{Path, Paths};
 use crate::reservations::State;
 use crate::streams::{self, Stream};
+use crate::transport::Transports;
 use crate::{addresses, swarm};
 
 /// Commands waiting for the task; it answers within microseconds.
@@ -28,16 +28,6 @@ const COMMANDS: usize = 64;
 
 /// Events a slow subscriber may lag behind before it loses the oldest (and is told so).
 const EVENTS: usize = 256;
-
-/// What the node speaks below libp2p.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Transports {
-    /// TCP and QUIC, with DNS.
-    #[default]
-    Network,
-    /// Channels inside this process (`/memory/N`), for tests and examples.
-    Memory,
-}
 
 /// How a node is to be started.
 #[derive(Debug, Clone)]
@@ -87,13 +77,19 @@ pub enum Error {
     /// The Noise keys couldn't be made.
     #[error("the handshake keys can't be made: {0}")]
     Handshake(#[from] noise::Error),
+    /// Somebody else listens there. The program adds who.
+    #[error("{address} is in use; stop what holds it, or listen elsewhere")]
+    AddressInUse {
+        /// The address.
+        address: Multiaddr,
+    },
     /// None of the addresses can be listened on; the first failure.
-    #[error("can't listen on {address}: {source}; choose another port or stop what holds it")]
+    #[error("can't listen on {address}: {source}; check the address and your rights to it")]
     Listen {
         /// The address.
         address: Multiaddr,
         /// Why.
-        source: io::Error,
+        source: TransportError<io::Error>,
     },
     /// A relay's address doesn't say which relay.
     #[error("{address} does not name its relay; add /p2p/ and the relay's peer id, as the relay prints it")]

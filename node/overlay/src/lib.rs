@@ -8,7 +8,8 @@
 //! |---|---|
 //! | [`endpoint`] | the handle, its configuration, events and errors |
 //! | `driver` | the task: swarm events in, actions of the machines out |
-//! | `swarm` | transports and the composition of behaviours, the only place that builds the `Swarm` type |
+//! | [`transport`] | TCP, QUIC and DNS, or channels in memory; relays use it too |
+//! | `swarm` | the composition of behaviours, the only place that builds the `Swarm` type |
 //! | [`streams`] | streams on a *chosen* connection (libp2p-stream picks one at random) |
 //! | [`admission`] | who may connect, and what a stranger gets to see |
 //! | `legs`, `reservations` | the way to relays, and the circuit reservations held on them |
@@ -29,10 +30,12 @@ pub mod paths;
 mod reservations;
 pub mod streams;
 mod swarm;
+pub mod transport;
 
 pub use admission::Admission;
-pub use endpoint::{Config, ConnectError, Endpoint, Error, Event, Incoming, OpenError, Route, Status, Transports};
+pub use endpoint::{Config, ConnectError, Endpoint, Error, Event, Incoming, OpenError, Route, Status};
 pub use libp2p::multiaddr::{Multiaddr, Protocol};
 pub use libp2p::swarm::ConnectionId;
 pub use paths::{Path, Transport, Via};
 pub use streams::Stream;
+pub use transport::Transports;

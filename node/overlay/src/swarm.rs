@@ -1,28 +1,23 @@
-//! Transports and the composition of behaviours: the one place that builds the `Swarm` type.
+//! The composition of behaviours, and the one place that builds the `Swarm` type.
 //!
 //! # Why one non-generic function
-//! The swarm's type is monomorphised wherever it is built, over a minute of code generation in release. Both kinds of
-//! transport are boxed to the same type, so there is one swarm and it stays in this crate.
+//! The swarm's type is monomorphised wherever it is built, over a minute of code generation in release. All transports
+//! are boxed to one type, so there is one swarm and it stays in this crate.
 
 use std::time::Duration;
 
-use farhelm_core::identity::Identity;
 use libp2p::core::Transport as _;
 use libp2p::core::muxing::StreamMuxerBox;
-use libp2p::core::transport::{Boxed, MemoryTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::{self, NetworkBehaviour};
-use libp2p::{PeerId, Swarm, connection_limits, dcutr, dns, identify, noise, ping, quic, relay, tcp, yamux};
+use libp2p::{Swarm, connection_limits, dcutr, identify, noise, ping, relay, yamux};
 use tokio::sync::mpsc;
 
 use crate::admission::Door;
-use crate::endpoint::{Config, Error, Transports};
-use crate::{admission, streams};
-
-/// What identify tells known peers we are; no version of the program, as it helps attackers only.
-const PROTOCOL_VERSION: &str = "/farhelm/1";
-const AGENT_VERSION: &str = "farhelm";
+use crate::endpoint::{Config, Error};
+use crate::transport::{AGENT_VERSION, PROTOCOL_VERSION};
+use crate::{admission, streams, transport};
 
 /// Connections without a stream are kept this long: long enough for a resume or a hole punch to find them.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -55,7 +50,7 @@ pub(crate) struct Parts {
 
 /// Builds it; nothing listens or dials yet.
 pub(crate) fn build(config: &Config) -> Result<Parts, Error> {
-    let keypair = keypair(&config.identity);
+    let keypair = transport::keypair(&config.identity);
     let peer = keypair.public().to_peer_id();
     let (relay_transport, relay) = relay::client::new(peer);
     let circuits = relay_transport
@@ -63,12 +58,11 @@ pub(crate) fn build(config: &Config) -> Result<Parts, Error> {
         .authenticate(noise::Config::new(&keypair)?)
         .multiplex(yamux::Config::default())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let base = match config.transports {
-        Transports::Network => network(&keypair)?,
-        Transports::Memory => memory(&keypair)?,
-    };
     // The relay transport comes first: it alone takes addresses with p2p-circuit in them.
-    let transport = circuits.or_transport(base).map(|either, _| either.into_inner()).boxed();
+    let transport = circuits
+        .or_transport(transport::build(config.transports, &keypair)?)
+        .map(|either, _| either.into_inner())
+        .boxed();
 
     let (streams, control, arrivals) = streams::Behaviour::new(config.waiting_streams);
     let details = admission::Details { identify: identify(&keypair), relay, dcutr: dcutr::Behaviour::new(peer) };
@@ -85,12 +79,6 @@ pub(crate) fn build(config: &Config) -> Result<Parts, Error> {
     Ok(Parts { swarm: Swarm::new(transport, behaviour, peer, config), control, arrivals })
 }
 
-/// The same key as libp2p wants it.
-pub(crate) fn keypair(identity: &Identity) -> Keypair {
-    let mut seed = identity.seed();
-    Keypair::ed25519_from_bytes(&mut *seed).expect("a seed is 32 bytes, and any 32 bytes are a seed")
-}
-
 fn identify(keypair: &Keypair) -> identify::Behaviour {
     let config = identify::Config::new(PROTOCOL_VERSION.to_owned(), keypair.public())
         .with_agent_version(AGENT_VERSION.to_owned())
@@ -103,39 +91,4 @@ fn limits() -> connection_limits::ConnectionLimits {
         .with_max_pending_incoming(Some(MAX_PENDING))
         .with_max_established_incoming(Some(MAX_INBOUND))
         .with_max_established_per_peer(Some(MAX_PER_PEER))
-}
-
-type BaseTransport = Boxed<(PeerId, StreamMuxerBox)>;
-
-/// QUIC and TCP, with DNS in front where the system knows a resolver.
-fn network(keypair: &Keypair) -> Result<BaseTransport, Error> {
-    match dns::tokio::Transport::system(sockets(keypair)?) {
-        Ok(resolving) => Ok(resolving.boxed()),
-        Err(error) => {
-            // No resolv.conf, as in a bare container. Not replaced by somebody's public resolver.
-            tracing::warn!(%error, "no system DNS configuration: addresses with names in them can't be dialled");
-            sockets(keypair)
-        }
-    }
-}
-
-fn sockets(keypair: &Keypair) -> Result<BaseTransport, Error> {
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(keypair)?)
-        .multiplex(yamux::Config::default())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let quic = quic::tokio::Transport::new(quic::Config::new(keypair))
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    Ok(quic.or_transport(tcp).map(|either, _| either.into_inner()).boxed())
-}
-
-/// Channels inside this process, for tests and examples: the same handshakes, no sockets.
-fn memory(keypair: &Keypair) -> Result<BaseTransport, Error> {
-    let transport = MemoryTransport::default()
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(keypair)?)
-        .multiplex(yamux::Config::default())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    Ok(transport.boxed())
 }

@@ -1,0 +1,102 @@
+//! What carries connections: QUIC and TCP with Noise and Yamux behind DNS, or channels inside this process.
+//!
+//! Endpoints and relays use the same, so that they can't drift apart. Circuits are the endpoint's own (`swarm`).
+
+use std::io;
+use std::net::{Ipv6Addr, TcpListener, UdpSocket};
+
+use farhelm_core::identity::Identity;
+use libp2p::core::Transport as _;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{Boxed, MemoryTransport};
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::{Multiaddr, Protocol};
+use libp2p::{PeerId, dns, noise, quic, tcp, yamux};
+
+use crate::addresses;
+
+/// What identify calls the protocol family.
+pub const PROTOCOL_VERSION: &str = "/farhelm/1";
+
+/// What identify calls the program; no version of it, as that helps attackers only.
+pub const AGENT_VERSION: &str = "farhelm";
+
+/// What a node speaks below libp2p.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transports {
+    /// TCP and QUIC, with DNS.
+    #[default]
+    Network,
+    /// Channels inside this process (`/memory/N`), for tests and examples.
+    Memory,
+}
+
+/// A transport of connections whose peer is proven.
+pub type Transport = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// The node's key as libp2p wants it.
+pub fn keypair(identity: &Identity) -> Keypair {
+    let mut seed = identity.seed();
+    Keypair::ed25519_from_bytes(&mut *seed).expect("a seed is 32 bytes, and any 32 bytes are a seed")
+}
+
+/// Builds it. Nothing listens or dials yet.
+pub fn build(transports: Transports, keypair: &Keypair) -> Result<Transport, noise::Error> {
+    match transports {
+        Transports::Network => network(keypair),
+        Transports::Memory => memory(keypair),
+    }
+}
+
+/// Whether somebody listens at `address` already; port 0 and addresses without an IP are always free.
+///
+/// # Why ask before listening
+/// libp2p shares a TCP port with any process of the same user that also allows it, so a second relay would silently
+/// take half of the first one's clients. And it wraps the system's error so deep that its kind is lost.
+pub fn is_taken(address: &Multiaddr) -> bool {
+    let Some(mut ip) = addresses::ip(address) else { return false };
+    if ip.is_unspecified() && ip.is_ipv6() {
+        // A plain socket on :: would claim IPv4 too; on ::1 it still collides with whoever has :: of IPv6.
+        ip = Ipv6Addr::LOCALHOST.into();
+    }
+    let bound = address.iter().find_map(|part| match part {
+        Protocol::Tcp(port) if port != 0 => Some(TcpListener::bind((ip, port)).map(drop)),
+        Protocol::Udp(port) if port != 0 => Some(UdpSocket::bind((ip, port)).map(drop)),
+        _ => None,
+    });
+    matches!(bound, Some(Err(error)) if error.kind() == io::ErrorKind::AddrInUse)
+}
+
+/// QUIC and TCP, with DNS in front where the system knows a resolver.
+fn network(keypair: &Keypair) -> Result<Transport, noise::Error> {
+    match dns::tokio::Transport::system(sockets(keypair)?) {
+        Ok(resolving) => Ok(resolving.boxed()),
+        Err(error) => {
+            // No resolv.conf, as in a bare container. Not replaced by somebody's public resolver.
+            tracing::warn!(%error, "no system DNS configuration: addresses with names in them can't be dialled");
+            sockets(keypair)
+        }
+    }
+}
+
+fn sockets(keypair: &Keypair) -> Result<Transport, noise::Error> {
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(keypair)?)
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let quic = quic::tokio::Transport::new(quic::Config::new(keypair))
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    Ok(quic.or_transport(tcp).map(|either, _| either.into_inner()).boxed())
+}
+
+/// The same handshakes, no sockets.
+fn memory(keypair: &Keypair) -> Result<Transport, noise::Error> {
+    let transport = MemoryTransport::default()
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(keypair)?)
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    Ok(transport.boxed())
+}
