@@ -1,0 +1,118 @@
+//! Circuits, hole punching, and reservations that come back.
+
+use farhelm_overlay::{Error, Event, Route, Transport, Via};
+use farhelm_relay::Relay;
+
+use crate::world::{Node, On, identity, relay, relay_config, round_trip};
+
+#[tokio::test]
+async fn two_nodes_in_memory_meet_through_a_relay() {
+    let relay = relay(20, On::Memory).await;
+    let (mut host, phone) = (Node::new(21, On::Memory).await, Node::new(22, On::Memory).await);
+    let addresses = host.reserve(&relay).await;
+    let host = host.echo();
+    let path = phone.endpoint.connect(host.node_id(), addresses).await.unwrap();
+    assert_eq!((path.via, path.transport), (Via::Relay(Some(relay.node_id())), Transport::Memory));
+    let (_, mut stream) = phone.endpoint.open(host.node_id(), Route::Relayed).await.unwrap();
+    round_trip(&mut stream).await.unwrap();
+    assert_eq!((relay.status().circuits, relay.status().reservations), (1, 1));
+}
+
+async fn punches_through(seed: u8, on: On) -> Transport {
+    let relay = relay(seed, on).await;
+    let (mut host, mut phone) = (Node::new(seed + 1, on).await, Node::new(seed + 2, on).await);
+    let addresses = host.reserve(&relay).await;
+    let host = host.echo();
+    let relayed = phone.endpoint.connect(host.node_id(), addresses).await.unwrap();
+    assert_eq!(relayed.via, Via::Relay(Some(relay.node_id())));
+    let (_, mut early) = phone.endpoint.open(host.node_id(), Route::Relayed).await.unwrap();
+    round_trip(&mut early).await.unwrap();
+    let direct = phone.until_up(|path| path.peer == host.node_id() && path.is_direct()).await;
+    let (path, mut stream) = phone.endpoint.open(host.node_id(), Route::Best).await.unwrap();
+    assert!(path.is_direct(), "{path:?}");
+    round_trip(&mut stream).await.unwrap();
+    relay.shutdown().await;
+    phone
+        .until("the relayed path down", |event| match event {
+            Event::PathDown(path) if path.connection == relayed.connection => Some(()),
+            _ => None,
+        })
+        .await;
+    assert!(round_trip(&mut early).await.is_err(), "it was on the relayed connection");
+    round_trip(&mut stream).await.unwrap();
+    direct.transport
+}
+
+#[tokio::test]
+async fn a_relayed_path_becomes_direct_over_tcp() {
+    assert_eq!(punches_through(30, On::Tcp).await, Transport::Tcp);
+}
+
+#[tokio::test]
+async fn a_relayed_path_becomes_direct_over_quic() {
+    assert_eq!(punches_through(40, On::Quic).await, Transport::Quic);
+}
+
+#[tokio::test]
+async fn a_relayed_path_becomes_direct_with_both() {
+    punches_through(50, On::Both).await;
+}
+
+#[tokio::test]
+async fn a_relay_that_restarts_gets_its_reservations_back() {
+    let first = relay(60, On::Tcp).await;
+    let mut host = Node::new(61, On::Tcp).await;
+    host.reserve(&first).await;
+    let address = first.multiaddrs()[0].clone();
+    first.shutdown().await;
+    host.until("the reservation down", |event| matches!(event, Event::ReservationDown { .. }).then_some(())).await;
+    assert!(host.endpoint.status().reservations[0].addresses.is_empty());
+
+    let listen: farhelm_overlay::Multiaddr =
+        address.iter().filter(|part| !matches!(part, farhelm_overlay::Protocol::P2p(_))).collect();
+    let config =
+        farhelm_relay::Config { listen: vec![listen.clone()], announce: vec![listen], ..relay_config(On::Tcp) };
+    let second = Relay::start(&identity(60), config).await.unwrap();
+    assert_eq!(second.multiaddrs(), [address]);
+    host.until_reserved().await;
+    assert_eq!(second.status().reservations, 1);
+}
+
+#[tokio::test]
+async fn reservations_are_held_on_exactly_the_relays_given() {
+    let (a, b) = (relay(62, On::Memory).await, relay(63, On::Memory).await);
+    let mut host = Node::new(64, On::Memory).await;
+    host.reserve(&a).await;
+    host.endpoint.set_relays(b.multiaddrs().to_vec()).await.unwrap();
+    let down = host.until("the first one down", |event| match event {
+        Event::ReservationDown { relay } => Some(relay),
+        _ => None,
+    });
+    assert_eq!(down.await, a.node_id());
+    host.until_reserved().await;
+    let relays: Vec<_> = host.endpoint.status().reservations.iter().map(|r| r.relay).collect();
+    assert_eq!(relays, [b.node_id()]);
+}
+
+#[tokio::test]
+async fn a_relay_without_its_peer_id_is_refused() {
+    let host = Node::new(65, On::Memory).await;
+    let error = host.endpoint.set_relays(vec!["/memory/7".parse().unwrap()]).await;
+    assert!(matches!(error, Err(Error::RelayAddress { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_relay_that_is_down_fails_the_call_and_names_it() {
+    let gone = relay(66, On::Tcp).await;
+    let legs = gone.multiaddrs().to_vec();
+    gone.shutdown().await;
+    let phone = Node::new(67, On::Tcp).await;
+    let host = crate::world::node_id(68);
+    let address = crate::world::circuit(&legs[0], host);
+    match phone.endpoint.connect(host, vec![address]).await {
+        Err(farhelm_overlay::ConnectError::Unreachable { failures, .. }) => {
+            assert!(failures[0].reason.contains("relay"), "{failures:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
