@@ -92,7 +92,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A `codex` that is this shell script, with the folder as its CODEX_HOME.
-    pub(in super::super) fn scripted(folder: &Path, script: &str) -> Codex {
+    pub(in crate::host::app_server) fn scripted(folder: &Path, script: &str) -> Codex {
         let program = folder.join("codex");
         // Another process writes it: a file that this one has open for writing, as a child of a test beside this one
         // may inherit it, can't be executed.

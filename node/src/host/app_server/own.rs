@@ -18,6 +18,7 @@ use farhelm_platform::process::Group;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::UnixStream;
 use tokio::process::Child;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::Options;
@@ -36,6 +37,9 @@ const LOOKING: Duration = Duration::from_millis(20);
 
 /// For it to end by itself; measured 0.5 s.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// For the last of what an ended one said.
+const READING: Duration = Duration::from_secs(1);
 
 /// How much of what it said last is kept to tell why it ended.
 const TAIL: usize = 4096;
@@ -80,6 +84,8 @@ struct Process {
     /// `None`: an earlier host's child, which we took over.
     child: Option<Child>,
     tail: Tail,
+    /// Reads what it says into the tail.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Own {
@@ -127,7 +133,7 @@ impl Own {
         let pid = stream.peer_cred().ok()?.pid()?;
         let group = Group::of(u32::try_from(pid).ok()?)?;
         tracing::info!(pid, "taking over the app-server of an earlier host");
-        self.process = Some(Process { group, child: None, tail: Tail::default() });
+        self.process = Some(Process { group, child: None, tail: Tail::default(), reader: None });
         Some(stream)
     }
 
@@ -141,11 +147,9 @@ impl Own {
         let group = child.id().and_then(Group::led_by);
         let group = group.ok_or_else(|| OwnError::Spawn(io::Error::other("it has no process group")))?;
         let tail = Tail::default();
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(tail.clone().follow(stderr));
-        }
+        let reader = child.stderr.take().map(|stderr| tokio::spawn(tail.clone().follow(stderr)));
         tracing::info!(codex = %codex.program().display(), pid = child.id(), "started an app-server of our own");
-        Ok(Process { group, child: Some(child), tail })
+        Ok(Process { group, child: Some(child), tail, reader })
     }
 
     async fn listening(&mut self) -> Result<UnixStream, OwnError> {
@@ -162,7 +166,7 @@ impl Process {
                 return Ok(stream);
             }
             if let Some(Some(status)) = self.ended() {
-                return Err(OwnError::Ended { status, said: self.tail.last_line() });
+                return Err(OwnError::Ended { status, said: self.last_line().await });
             }
             sleep(LOOKING).await;
         }
@@ -174,6 +178,14 @@ impl Process {
             Some(child) => child.try_wait().ok().flatten().map(Some),
             None => (!self.group.is_alive()).then_some(None),
         }
+    }
+
+    /// The last it said, once all of it has been read. What it left running may hold the pipe open.
+    async fn last_line(&mut self) -> String {
+        if let Some(reader) = &mut self.reader {
+            let _ = timeout(READING, reader).await;
+        }
+        self.tail.last_line()
     }
 
     async fn stop(mut self) {
@@ -225,5 +237,77 @@ impl Tail {
         let text = String::from_utf8_lossy(&tail);
         let plain = anstream::adapter::strip_str(&text).to_string();
         first_line(plain.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::host::app_server::codex::tests::scripted;
+
+    /// One of our own whose `codex` is this shell script.
+    fn own(folder: &Path, script: &str) -> Own {
+        let codex = scripted(folder, script).program().to_owned();
+        Own::new(Options {
+            codex: Some(codex),
+            codex_home: None,
+            runtime_dir: folder.join("run"),
+            environment: Vec::new(),
+        })
+    }
+
+    #[tokio::test]
+    async fn one_that_ends_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "echo started >&2; printf '\\033[31mError:\\033[0m no such model\\n\\n' >&2; exit 3";
+        let error = own(folder.path(), script).reach().await.unwrap_err();
+        let OwnError::Ended { status, said } = error else { panic!("{error}") };
+        assert_eq!((status.code(), said.as_str()), (Some(3), "Error: no such model"));
+    }
+
+    #[tokio::test]
+    async fn one_that_talks_without_end_is_remembered_by_its_last_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "yes | head -n 100000 >&2; echo enough >&2; exit 1";
+        let error = own(folder.path(), script).reach().await.unwrap_err();
+        assert!(matches!(&error, OwnError::Ended { said, .. } if said == "enough"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_listen_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut own = own(folder.path(), "exec sleep 600");
+        assert!(matches!(own.reach().await, Err(OwnError::Slow)));
+        assert!(!own.is_running());
+    }
+
+    #[tokio::test]
+    async fn one_that_can_not_be_started_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut own = own(folder.path(), "");
+        let broken = "printf '#!/nonexistent/interpreter\\n' >\"$0\"";
+        let program = folder.path().join("codex");
+        assert!(std::process::Command::new("sh").args(["-c", broken]).arg(program).status().unwrap().success());
+        assert!(matches!(own.reach().await, Err(OwnError::Spawn(_))));
+    }
+
+    #[tokio::test]
+    async fn a_runtime_directory_that_others_can_look_into_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut own = own(folder.path(), "exec sleep 600");
+        fs::create_dir(folder.path().join("run")).unwrap();
+        fs::set_permissions(folder.path().join("run"), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(own.reach().await, Err(OwnError::Directory(_))));
+    }
+
+    #[tokio::test]
+    async fn without_codex_there_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut own = own(folder.path(), "");
+        fs::remove_file(folder.path().join("codex")).unwrap();
+        assert!(matches!(own.reach().await, Err(OwnError::Missing(_))));
     }
 }

@@ -1,0 +1,307 @@
+//! The host's connection to the real Codex: found in each of its places, lost, and found again.
+//!
+//! What only a faulty app-server does is tested beside the code, against a fake one.
+
+#[path = "support/codex.rs"]
+mod codex;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use codex::CodexHome;
+use farhelm::demo::model::Model;
+use farhelm::host::app_server::{
+    AppServer, Codex, Epoch, Event, How, Options, RequestError, Source, State, TESTED, daemon,
+};
+use farhelm_platform::process;
+use serde_json::{Value, json};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+/// A port on which no model listens, for what needs none.
+const NO_MODEL: u16 = 9;
+
+/// What is tested, and its events.
+struct Desk {
+    app_server: AppServer,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Desk {
+    fn start(source: Source, options: Options) -> Self {
+        let (app_server, events) = AppServer::start(source, options);
+        Self { app_server, events }
+    }
+
+    /// Waits for the next connection.
+    async fn up(&mut self) -> Epoch {
+        loop {
+            if let Event::Up { epoch, .. } = self.event().await {
+                return epoch;
+            }
+        }
+    }
+
+    /// Waits for the end of the connection.
+    async fn down(&mut self) {
+        while !matches!(self.event().await, Event::Down { .. }) {}
+    }
+
+    /// Waits for a notification; gives its parameters.
+    async fn told(&mut self, name: &str) -> Value {
+        loop {
+            match self.event().await {
+                Event::Notification { method, params, .. } if method == name => return params,
+                _ => {}
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Event {
+        within(self.events.recv()).await.expect("an event")
+    }
+
+    /// Which app-server it found.
+    fn how(&self) -> How {
+        match self.app_server.state().borrow().clone() {
+            State::Ready { how, .. } => how,
+            other => panic!("not ready: {other:?}"),
+        }
+    }
+
+    /// Why it found none.
+    async fn away(&self) -> (String, String) {
+        let mut state = self.app_server.state();
+        let state = within(state.wait_for(|state| matches!(state, State::Away { .. }))).await.expect("a supervisor");
+        let State::Away { why, what_to_do } = state.clone() else { panic!("not away") };
+        (why, what_to_do)
+    }
+
+    async fn request(&self, method: &str, params: Value) -> Value {
+        self.app_server.request(method, params).await.expect("an answer")
+    }
+}
+
+/// Far beyond what any of these takes.
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(120), future).await.expect("in time")
+}
+
+fn options(codex: &Path, home: &CodexHome) -> Options {
+    Options {
+        codex: Some(codex.to_owned()),
+        codex_home: Some(home.path()),
+        runtime_dir: home.folder("run"),
+        environment: Vec::new(),
+    }
+}
+
+/// The process that listens on a socket.
+async fn listener(socket: &Path) -> u32 {
+    let stream = UnixStream::connect(socket.canonicalize().expect("a socket")).await.expect("a listener");
+    let pid = stream.peer_cred().expect("credentials").pid().expect("a pid");
+    pid.try_into().expect("a positive pid")
+}
+
+fn kill(pid: u32) {
+    let status = Command::new("sh").args(["-c", "kill -9 $0", &pid.to_string()]).status();
+    assert!(status.expect("a shell").success());
+}
+
+async fn ended(pid: u32) {
+    let end = async {
+        while process::is_alive(pid) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(end).await;
+}
+
+/// An app-server that somebody else started.
+async fn foreign(codex: &Path, home: &CodexHome, socket: &Path) -> Child {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(codex);
+    command.args(["app-server", "--listen", &format!("unix://{}", socket.display())]);
+    command.env("CODEX_HOME", home.path()).process_group(0);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let listens = async {
+        while UnixStream::connect(socket).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(listens).await;
+    child.expect("codex starts")
+}
+
+/// A program that is this shell script. Another process writes it, as one that this process has open can't be run.
+fn script(path: PathBuf, text: &str) -> PathBuf {
+    let write = "printf '#!/bin/sh\n%s\n' \"$1\" >\"$0\" && chmod 755 \"$0\"";
+    let status = Command::new("sh").args(["-c", write]).arg(&path).arg(text).status();
+    assert!(status.expect("a shell").success());
+    path
+}
+
+#[tokio::test]
+async fn our_own_server_answers_and_is_restarted_after_a_sigkill() {
+    let Some(codex) = codex::codex() else { return };
+    let home = CodexHome::new(NO_MODEL);
+    let mut desk = Desk::start(Source::Own, options(&codex, &home));
+    let first = desk.up().await;
+    let State::Ready { version, codex_home, .. } = desk.app_server.state().borrow().clone() else {
+        panic!("not ready")
+    };
+    assert!(version.is_tested(), "{version} isn't {TESTED}");
+    assert_eq!(codex_home, home.path());
+    assert_eq!(desk.request("thread/loaded/list", json!({})).await["data"], json!([]));
+
+    let socket = home.folder("run").join("codex.sock");
+    let how = desk.how();
+    assert_eq!(how, How::Own { socket: socket.clone(), instead: None });
+    assert_eq!(how.desk_command().unwrap(), format!("codex --remote unix://{}", socket.display()));
+
+    let killed = listener(&socket).await;
+    kill(killed);
+    desk.down().await;
+    assert_ne!(desk.up().await, first);
+    let restarted = listener(&socket).await;
+    assert_ne!(restarted, killed);
+    assert_eq!(desk.request("thread/loaded/list", json!({})).await["data"], json!([]));
+
+    within(desk.app_server.shutdown()).await;
+    ended(restarted).await;
+    assert!(!socket.exists(), "it left its socket behind");
+}
+
+#[tokio::test]
+async fn a_dropped_handle_leaves_no_server_of_our_own() {
+    let Some(codex) = codex::codex() else { return };
+    let home = CodexHome::new(NO_MODEL);
+    let mut desk = Desk::start(Source::Own, options(&codex, &home));
+    desk.up().await;
+    let pid = listener(&home.folder("run").join("codex.sock")).await;
+    drop(desk);
+    ended(pid).await;
+}
+
+#[tokio::test]
+async fn the_server_of_a_host_that_was_killed_is_taken_over() {
+    let Some(codex) = codex::codex() else { return };
+    let home = CodexHome::new(NO_MODEL);
+    farhelm_platform::directories::private(&home.folder("run")).unwrap();
+    let socket = home.folder("run").join("codex.sock");
+    let mut child = foreign(&codex, &home, &socket).await;
+    let orphan = listener(&socket).await;
+
+    let mut desk = Desk::start(Source::Own, options(&codex, &home));
+    desk.up().await;
+    assert_eq!(listener(&socket).await, orphan);
+    let reaped = tokio::task::spawn_blocking(move || child.wait());
+    within(desk.app_server.shutdown()).await;
+    within(reaped).await.unwrap().unwrap();
+    ended(orphan).await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_named_is_used_and_left_running() {
+    let Some(codex) = codex::codex() else { return };
+    let home = CodexHome::new(NO_MODEL);
+    let socket = home.folder("work").join("given.sock");
+    let mut child = foreign(&codex, &home, &socket).await;
+    let mut desk = Desk::start(Source::Connect(socket.clone()), options(Path::new("/nonexistent/codex"), &home));
+    desk.up().await;
+    assert_eq!(desk.how(), How::Given { socket: socket.clone() });
+    let error = desk.app_server.request("no/such/method", json!({})).await.unwrap_err();
+    assert!(matches!(&error, RequestError::Codex(error) if error.code == -32600), "{error}");
+    within(desk.app_server.shutdown()).await;
+    assert!(UnixStream::connect(&socket).await.is_ok(), "it isn't ours to stop");
+    kill(listener(&socket).await);
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn the_daemon_is_started_shared_and_started_again() {
+    let Some(codex) = codex::codex() else { return };
+    let home = CodexHome::new(NO_MODEL);
+    let options = options(&codex, &home);
+    let installed = Codex::find(&options).unwrap();
+    assert!(installed.version().await.unwrap().is_tested());
+    assert!(matches!(daemon::status(&installed).await.unwrap(), daemon::Status::Stopped(_)));
+
+    let socket = daemon::control_socket(&home.path());
+    let mut host = Desk::start(Source::Auto, options.clone());
+    host.up().await;
+    assert_eq!(host.how(), How::Daemon { socket: socket.clone(), started: true });
+    assert_eq!(host.how().desk_command(), None);
+    let mut other = Desk::start(Source::Daemon, options);
+    other.up().await;
+    assert_eq!(other.how(), How::Daemon { socket: socket.clone(), started: false });
+    let daemon::Status::Running(daemon) = daemon::status(&installed).await.unwrap() else { panic!("it isn't running") };
+    assert_eq!((daemon.socket, daemon.version), (socket.clone(), Some("0.169.0".into())));
+
+    kill(listener(&socket).await);
+    for desk in [&mut host, &mut other] {
+        desk.down().await;
+        desk.up().await;
+        assert_eq!(desk.request("thread/loaded/list", json!({})).await["data"], json!([]));
+    }
+    within(host.app_server.shutdown()).await;
+    within(other.app_server.shutdown()).await;
+    assert!(UnixStream::connect(socket.canonicalize().unwrap()).await.is_ok(), "the daemon isn't ours to stop");
+}
+
+#[tokio::test]
+async fn where_there_is_no_daemon_we_use_a_server_of_our_own() {
+    let Some(codex) = codex::codex() else { return };
+    let home = CodexHome::new(NO_MODEL);
+    let real = codex.display();
+    let text = format!("case \"$*\" in *daemon*) echo no daemon here >&2; exit 1;; esac\nexec {real} \"$@\"");
+    let mut desk = Desk::start(Source::Auto, options(&script(home.folder("codex"), &text), &home));
+    desk.up().await;
+    let How::Own { socket, instead: Some(why) } = desk.how() else { panic!("not our own: {:?}", desk.how()) };
+    assert_eq!(why, "`codex app-server daemon start` failed: no daemon here");
+    // A lost connection doesn't mean a lost server.
+    kill(listener(&socket).await);
+    desk.down().await;
+    desk.up().await;
+    assert!(matches!(desk.how(), How::Own { .. }));
+    within(desk.app_server.shutdown()).await;
+}
+
+#[tokio::test]
+async fn a_missing_codex_is_said_plainly_and_found_once_it_is_there() {
+    let Some(codex) = codex::codex() else { return };
+    let home = CodexHome::new(NO_MODEL);
+    let mut desk = Desk::start(Source::Own, options(&home.folder("codex"), &home));
+    let (why, what_to_do) = desk.away().await;
+    assert_eq!(why, format!("{} is no program", home.folder("codex").display()));
+    assert_eq!(what_to_do, "name the `codex` program itself");
+    std::os::unix::fs::symlink(&codex, home.folder("codex")).unwrap();
+    desk.up().await;
+    within(desk.app_server.shutdown()).await;
+}
+
+#[tokio::test]
+async fn a_thread_of_another_server_is_held_elsewhere_and_one_without_a_rollout_is_told_apart() {
+    let Some(codex) = codex::codex() else { return };
+    let model = Model::start().await.unwrap();
+    let home = CodexHome::new(model.port());
+    let mut holder = Desk::start(Source::Own, options(&codex, &home));
+    let mut other = Desk::start(Source::Own, Options { runtime_dir: home.folder("other"), ..options(&codex, &home) });
+    holder.up().await;
+    other.up().await;
+
+    let started = holder.request("thread/start", json!({"cwd": home.folder("work")})).await;
+    let thread = started["thread"]["id"].as_str().unwrap();
+    let input = json!([{"type": "text", "text": "hello"}]);
+    holder.request("turn/start", json!({"threadId": thread, "input": input})).await;
+    assert_eq!(holder.told("turn/completed").await["turn"]["status"], "completed");
+
+    let resumed = other.app_server.request("thread/resume", json!({"threadId": thread})).await;
+    assert_eq!(resumed, Err(RequestError::HeldElsewhere));
+    let unknown = json!({"threadId": "00000000-0000-7000-8000-000000000000"});
+    assert_eq!(other.app_server.request("thread/resume", unknown).await, Err(RequestError::NoRollout));
+    within(holder.app_server.shutdown()).await;
+    within(other.app_server.shutdown()).await;
+}
