@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use farhelm_core::codex::message::{self, Id, Incoming, RpcError};
+use farhelm_core::wire::limits;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -21,12 +23,8 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tokio_util::sync::CancellationToken;
 
-use super::message::{self, Incoming, RpcError};
 use super::version::Version;
 use super::{Epoch, Event};
-
-/// A message in bytes at the most, in either direction: what the app-server itself takes (15 MiB passed, 17 didn't).
-pub const MESSAGE: usize = 16 * 1024 * 1024;
 
 /// Bytes of messages that wait beyond the queue of events before the connection is cut: seven seconds of the fastest
 /// stream that Codex was measured to send.
@@ -69,11 +67,14 @@ pub enum ConnectionError {
     /// It doesn't read.
     #[error("the app-server doesn't read what it is sent")]
     Stuck,
-    /// It sent what can't be read.
+    /// It sent what is no message.
+    #[error(transparent)]
+    Malformed(#[from] message::Error),
+    /// It sent what WebSocket allows and it never sends: bytes, or text that isn't UTF-8.
     #[error("the app-server sent {0}")]
-    Malformed(String),
-    /// It sent a message of more than [`MESSAGE`] bytes.
-    #[error("the app-server sent a message of over {} MiB", MESSAGE / (1024 * 1024))]
+    Unexpected(&'static str),
+    /// It sent a message of more than [`limits::APP_SERVER_MESSAGE`] bytes.
+    #[error("the app-server sent a message of over {} MiB", limits::APP_SERVER_MESSAGE / (1024 * 1024))]
     Oversized,
     /// It ended the connection or died.
     #[error("the app-server closed the connection")]
@@ -97,7 +98,7 @@ impl From<tungstenite::Error> for ConnectionError {
         use tungstenite::Error::{AlreadyClosed, Capacity, ConnectionClosed, Io, Protocol, Utf8};
         match error {
             Capacity(_) => Self::Oversized,
-            Utf8(error) => Self::Malformed(format!("text that isn't UTF-8: {error}")),
+            Utf8(_) => Self::Unexpected("text that isn't UTF-8"),
             ConnectionClosed | AlreadyClosed => Self::Closed,
             Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => Self::Closed,
             Io(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Self::Closed,
@@ -162,8 +163,9 @@ impl Connection {
     }
 
     async fn shake_hands(stream: UnixStream) -> Result<Self, ConnectionError> {
-        let limits = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
-        let upgrade = client_async_with_config("ws://localhost/", stream, Some(limits)).await;
+        let limit = Some(limits::APP_SERVER_MESSAGE);
+        let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
+        let upgrade = client_async_with_config("ws://localhost/", stream, Some(config)).await;
         let (mut socket, _) = upgrade.map_err(|error| ConnectionError::NoWebSocket(error.to_string()))?;
         socket.send(Message::text(message::request(INITIALIZE, "initialize", &introduction()))).await?;
         let (outcome, early) = answer_to_initialize(&mut socket).await?;
@@ -205,12 +207,12 @@ async fn answer_to_initialize(socket: &mut WebSocketStream<UnixStream>) -> Resul
     let mut early = VecDeque::new();
     while early.len() < EARLY {
         match received(socket.next().await)? {
-            Some((Incoming::Answer { id: INITIALIZE, outcome }, _)) => return Ok((outcome, early)),
+            Some((Incoming::Response { id: Id::Number(INITIALIZE), result }, _)) => return Ok((result, early)),
             Some((incoming, _)) => early.push_back(incoming),
             None => {}
         }
     }
-    Err(ConnectionError::Malformed("no answer to `initialize` among its first messages".into()))
+    Err(ConnectionError::Unexpected("no answer to `initialize` among its first messages"))
 }
 
 impl Hello {
@@ -223,11 +225,8 @@ impl Hello {
 /// The message in what the socket gave, with its length; `None` for those WebSocket itself takes care of.
 fn received(given: Option<Result<Message, tungstenite::Error>>) -> Result<Option<(Incoming, usize)>, ConnectionError> {
     match given.ok_or(ConnectionError::Closed)?? {
-        Message::Text(text) => match message::parse(text.as_str()) {
-            Ok(incoming) => Ok(Some((incoming, text.len()))),
-            Err(error) => Err(ConnectionError::Malformed(error.to_string())),
-        },
-        Message::Binary(_) => Err(ConnectionError::Malformed("a binary message".into())),
+        Message::Text(text) => Ok(Some((Incoming::parse(text.as_bytes())?, text.len()))),
+        Message::Binary(_) => Err(ConnectionError::Unexpected("a binary message")),
         Message::Close(_) => Err(ConnectionError::Closed),
         Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
     }
@@ -385,8 +384,13 @@ impl Reader<'_> {
     fn sort(&mut self, incoming: Incoming, length: usize) {
         let epoch = self.epoch;
         let event = match incoming {
-            Incoming::Answer { id, outcome } => return self.desk.answered(id, outcome),
-            Incoming::Request { id, method, params } => Event::Request { epoch, id, method, params },
+            Incoming::Response { id: Id::Number(id), result } => return self.desk.answered(id, result),
+            Incoming::Request { id: Id::Number(id), method, params } => Event::Request { epoch, id, method, params },
+            // No release does so. The desk, which is asked too, can answer it.
+            Incoming::Request { id: Id::Text(_), method, .. } => {
+                return tracing::warn!(method, "Codex asks under a name instead of a number; left to the desk");
+            }
+            Incoming::Response { id: Id::Text(_), .. } => return tracing::debug!("an answer to nothing we asked"),
             Incoming::Notification { method, params } => Event::Notification { epoch, method, params },
         };
         self.backlog.push(event, length);

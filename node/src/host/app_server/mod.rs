@@ -34,11 +34,12 @@ mod codex;
 mod command;
 mod connection;
 pub mod daemon;
-mod message;
 mod own;
 mod request;
 mod source;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 mod version;
 
 use std::path::PathBuf;
@@ -52,8 +53,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use codex::{Codex, Missing};
 pub use command::CommandError;
-pub use connection::{BACKLOG, ConnectionError, MESSAGE};
-pub use message::RpcError;
+pub use connection::{BACKLOG, ConnectionError};
+pub use farhelm_core::codex::message::RpcError;
 pub use own::OwnError;
 pub use request::{ReplyError, RequestError};
 pub use source::{How, Source, SourceError};

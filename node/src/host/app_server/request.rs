@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use farhelm_core::codex::message::{self, Id, RpcError};
+use farhelm_core::wire::limits::APP_SERVER_MESSAGE;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::backoff::Backoff;
-use super::connection::{Client, Fate, MESSAGE};
-use super::message::{self, RpcError};
+use super::connection::{Client, Fate};
 
 /// Why a request has no result.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
     /// There is no connection. Nothing was sent.
@@ -48,7 +49,7 @@ impl RequestError {
 
 impl From<RpcError> for RequestError {
     fn from(error: RpcError) -> Self {
-        let says = |text| error.code == INVALID_REQUEST && error.message.contains(text);
+        let says = |text| error.code == RpcError::INVALID_REQUEST && error.message.contains(text);
         if says("already has an active writer") {
             Self::HeldElsewhere
         } else if says("no rollout found") {
@@ -85,7 +86,7 @@ pub(super) async fn with_retries(
     let mut backoff = Backoff::between(BUSY_FIRST, BUSY_LAST);
     for _ in 0..RETRIES {
         match client.request(deadline, method, &params).await {
-            Err(RequestError::Codex(RpcError { code: OVERLOADED, .. })) if is_read(method) => {}
+            Err(RequestError::Codex(RpcError { code: RpcError::OVERLOADED, .. })) if is_read(method) => {}
             outcome => return outcome,
         }
         let wait = backoff.wait();
@@ -106,7 +107,7 @@ impl Client {
         let _slot = slot.map_err(|_| RequestError::Away)?;
         let number = self.number();
         let text = message::request(number.id, method, params);
-        if text.len() > MESSAGE {
+        if text.len() > APP_SERVER_MESSAGE {
             return Err(RequestError::TooLarge(text.len()));
         }
         let left = timeout_at(deadline, self.send(number.id, text)).await.map_err(|_| RequestError::Busy)?;
@@ -120,16 +121,17 @@ impl Client {
 
     /// Answers the request of this number.
     pub(super) async fn reply(&self, request: i64, outcome: Result<Value, RpcError>) -> Result<(), ReplyError> {
-        let text = message::answer(request, &outcome);
-        if text.len() > MESSAGE {
+        let id = Id::Number(request);
+        let text = match &outcome {
+            Ok(result) => message::response(&id, result),
+            Err(error) => message::error(&id, error.code, &error.message),
+        };
+        if text.len() > APP_SERVER_MESSAGE {
             return Err(ReplyError::TooLarge(text.len()));
         }
         timeout(REPLYING, self.answer(text)).await.unwrap_or(Err(())).map_err(|()| ReplyError::Lost)
     }
 }
-
-const INVALID_REQUEST: i64 = -32600;
-const OVERLOADED: i64 = -32001;
 
 /// How often a read is asked again, and how soon.
 const RETRIES: usize = 4;
@@ -144,7 +146,7 @@ mod tests {
     use super::*;
 
     fn refused(code: i64, message: &str) -> RequestError {
-        RpcError { code, message: message.into() }.into()
+        RpcError { code, message: message.into(), data: None }.into()
     }
 
     #[test]
