@@ -4,5 +4,6 @@
 //! Both read the same keywords from the prompt ([`scenario`]), so one story, and one test suite, runs on either.
 //! Neither is a simulation of a model: every answer follows from the prompt alone.
 
+pub mod agent;
 pub mod model;
 pub mod scenario;

@@ -84,7 +84,8 @@ impl Drop for Model {
 /// The `config.toml` (for a private `CODEX_HOME`) with which Codex asks the model server on `port`.
 ///
 /// On-request and workspace-write, as the host demands of every turn that a phone starts. Update checks and analytics
-/// are off: a run against the scripted model needs no network beyond loopback.
+/// are off: a run against the scripted model needs no network beyond loopback. Temporary folders are not writable as
+/// they are by default, so that a scratch folder below one has an outside that needs an approval.
 pub fn codex_config(port: u16) -> String {
     format!(
         r#"model = "gpt-5.5"
@@ -92,6 +93,10 @@ model_provider = "scripted"
 approval_policy = "on-request"
 sandbox_mode = "workspace-write"
 check_for_update_on_startup = false
+
+[sandbox_workspace_write]
+exclude_slash_tmp = true
+exclude_tmpdir_env_var = true
 
 [analytics]
 enabled = false
