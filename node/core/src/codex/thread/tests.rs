@@ -278,6 +278,40 @@ fn the_oldest_goes_first_when_a_thread_grows_too_large() {
 }
 
 #[test]
+fn turns_and_items_are_bounded_by_number_however_small() {
+    let mut thread = Thread::new("t");
+    for turn in 0..100 {
+        thread.apply("turn/started", &json!({"threadId": "t", "turn": {"id": format!("{turn:03}")}}));
+    }
+    assert_eq!((thread.turns.len(), thread.older), (Thread::TURNS, true));
+    for item in 0..600 {
+        let item = json!({"type": "plan", "id": format!("{item}")});
+        thread.apply("item/started", &json!({"threadId": "t", "turnId": "099", "item": item}));
+    }
+    let turn = thread.turn("099").expect("kept");
+    assert_eq!((turn.items.len(), turn.older), (Thread::ITEMS, true));
+    assert_eq!(turn.items.last().map(|item| item.id.as_str()), Some("599"));
+}
+
+#[test]
+fn deltas_alone_can_not_grow_a_thread_past_its_bound() {
+    let mut thread = Thread::new("t");
+    let delta = "x".repeat(8 * 1024);
+    for item in 0..100 {
+        apply_all(&mut thread, &[note("item/agentMessage/delta", json!({"itemId": format!("{item}"), "delta": ""}))]);
+    }
+    for _ in 0..20 {
+        for item in 0..100 {
+            thread.apply(
+                "item/agentMessage/delta",
+                &json!({"threadId": "t", "turnId": "1", "itemId": format!("{item}"), "delta": delta}),
+            );
+            assert!(thread.weight() <= Thread::WEIGHT + 2 * Grown::UNCOUNTED);
+        }
+    }
+}
+
+#[test]
 fn a_thread_travels_as_cbor_and_as_json() {
     for (story, _) in fixtures::STORIES {
         let thread = reduced(story);
