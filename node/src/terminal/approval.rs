@@ -1,14 +1,13 @@
 //! What a person is asked to approve, shown whole.
 //!
 //! Nothing is shortened here: a decision signs a digest of the content, so what isn't on the screen must not be in it.
-//! The words are the model's and the repository's, hence the enemy's; none of them starts at column 0.
-
-use std::fmt::Write;
+//! The words are the model's and the repository's, hence the enemy's; none of them starts at column 0 (see `wrap`).
 
 use anstyle::{AnsiColor, Style};
 use farhelm_core::codex::approval::{Act, Approval};
 
-use super::{diff, sanitize};
+use super::diff;
+use super::wrap::{self, Margin};
 
 const TITLE: Style = AnsiColor::Yellow.on_default().bold();
 const COMMAND: Style = Style::new().bold();
@@ -16,67 +15,64 @@ const WARNING: Style = AnsiColor::Red.on_default().bold();
 
 /// The approval as lines for a terminal of `columns`, with colours (print through `anstream`).
 pub fn show(approval: &Approval, columns: usize) -> String {
-    let mut out = String::new();
-    // Writing to a String doesn't fail.
-    let _ = match &approval.content.act {
-        Act::Command { command, folder, permissions } => {
-            show_command(&mut out, command, folder, permissions.as_deref())
-        }
-        Act::Files { grant_root, .. } => show_grant(&mut out, grant_root.as_deref()),
-        Act::Withheld { kind, about, why } => show_withheld(&mut out, kind, about, why),
-    };
+    let mut screen = Screen { out: String::new(), columns };
     let content = &approval.content;
-    let fields = [
-        ("reason", content.reason.as_deref()),
-        ("environment", Some(approval.environment.as_str())),
-        ("approval policy", Some(content.approval_policy.as_str())),
-        ("sandbox", Some(content.sandbox.as_str())),
-    ];
-    for (name, value) in fields {
-        out.extend(value.map(|value| field(name, value)));
-    }
+    screen.act(&content.act);
+    content.reason.iter().for_each(|reason| screen.field("reason", reason));
+    screen.field("environment", &approval.environment);
+    screen.field("approval policy", &content.approval_policy);
+    screen.field("sandbox", &content.sandbox);
     if let Act::Files { changes, .. } = &content.act {
-        out.push('\n');
-        out.push_str(&diff::changes(changes, columns));
+        screen.out.push('\n');
+        screen.out.push_str(&diff::changes(changes, columns));
     }
-    out
+    screen.out
 }
 
-fn show_command(out: &mut String, command: &str, folder: &str, permissions: Option<&str>) -> std::fmt::Result {
-    writeln!(out, "{TITLE}Codex wants to run a command{TITLE:#}")?;
-    for (number, line) in sanitize::block(command).split('\n').enumerate() {
-        let prompt = if number == 0 { '$' } else { '>' };
-        writeln!(out, "  {prompt} {COMMAND}{line}{COMMAND:#}")?;
+struct Screen {
+    out: String,
+    columns: usize,
+}
+
+impl Screen {
+    fn act(&mut self, act: &Act) {
+        match act {
+            Act::Command { command, folder, permissions } => {
+                self.title("Codex wants to run a command");
+                let margin = Margin { first: "  $ ", line: "  > ", wrapped: "  ↪ " };
+                wrap::push(&mut self.out, margin, COMMAND, command, self.columns);
+                self.field("in", folder);
+                permissions.iter().for_each(|asked| self.warning("with more permissions", asked));
+            }
+            Act::Files { grant_root, .. } => {
+                self.title("Codex wants to change files");
+                grant_root.iter().for_each(|root| self.warning("and to write without asking from now on in", root));
+            }
+            Act::Withheld { kind, about, why } => {
+                self.title("Codex wants something that can't be shown here whole");
+                self.field("kind", kind);
+                self.field("about", about);
+                self.warning("it can only be declined here", why);
+            }
+        }
     }
-    out.push_str(&field("in", folder));
-    out.extend(permissions.map(|asked| format!("  {WARNING}with more permissions:{WARNING:#} {}\n", indented(asked))));
-    Ok(())
-}
 
-fn show_grant(out: &mut String, grant_root: Option<&str>) -> std::fmt::Result {
-    writeln!(out, "{TITLE}Codex wants to change files{TITLE:#}")?;
-    out.extend(
-        grant_root.map(|root| {
-            format!("  {WARNING}and to write without asking from now on in:{WARNING:#} {}\n", indented(root))
-        }),
-    );
-    Ok(())
-}
+    fn title(&mut self, text: &str) {
+        self.out.push_str(&format!("{TITLE}{text}{TITLE:#}\n"));
+    }
 
-fn show_withheld(out: &mut String, kind: &str, about: &str, why: &str) -> std::fmt::Result {
-    writeln!(out, "{TITLE}Codex wants something that can't be shown here whole{TITLE:#}")?;
-    out.push_str(&field("kind", kind));
-    out.push_str(&field("about", about));
-    writeln!(out, "  {WARNING}it can only be declined here:{WARNING:#} {}", indented(why))
-}
+    fn field(&mut self, name: &str, value: &str) {
+        self.named(Style::new(), name, value);
+    }
 
-fn field(name: &str, value: &str) -> String {
-    format!("  {name}: {}\n", indented(value))
-}
+    fn warning(&mut self, name: &str, value: &str) {
+        self.named(WARNING, name, value);
+    }
 
-/// Text from elsewhere; its further lines stay below its first.
-fn indented(text: &str) -> String {
-    sanitize::block(text).replace('\n', "\n    ")
+    fn named(&mut self, style: Style, name: &str, value: &str) {
+        let margin = Margin { first: &format!("  {name}: "), line: "    ", wrapped: "  ↪ " };
+        wrap::push(&mut self.out, margin, style, value, self.columns);
+    }
 }
 
 #[cfg(test)]

@@ -3,28 +3,17 @@
 //! Colours are written always; print through `anstream`, which takes them out where they aren't wanted. Without them
 //! the signs still tell everything. Syntax highlighting is not here.
 //!
-//! # Why lines are wrapped here
-//! A terminal's own wrapping puts the rest of a long line at column 0, where it reads like a line of its own; a file
-//! could so fake a `+` or a header. Here column 0 is always ours: a sign, or `↪` for the rest of the line above.
-
-use std::fmt::Write;
+//! Column 0 is always ours (see `wrap`): a sign, or `↪` for the rest of the line above.
 
 use anstyle::{AnsiColor, Style};
 use farhelm_core::codex::approval::Change;
-use unicode_width::UnicodeWidthChar;
 
-use super::sanitize;
+use super::wrap::{self, Margin};
 
 const ADDED: Style = AnsiColor::Green.on_default();
 const REMOVED: Style = AnsiColor::Red.on_default();
 const PLACE: Style = AnsiColor::Cyan.on_default();
 const HEADER: Style = Style::new().bold();
-
-/// Columns between tab stops.
-const TAB: usize = 4;
-
-/// Narrower than this, lines are laid out as if it were this wide: better to scroll than one letter a line.
-const NARROWEST: usize = 12;
 
 /// All of a proposal's changes, one after the other, in `columns`.
 pub fn changes(changes: &[Change], columns: usize) -> String {
@@ -39,10 +28,9 @@ pub fn change(change: &Change, columns: usize) -> String {
         _ => lines_of(&change.diff).map(Sign::of).collect(),
     };
     let mut out = String::new();
-    let header = header(change, &lines);
-    push_wrapped(&mut out, HEADER, "", &header, columns);
+    push(&mut out, HEADER, "", &header(change, &lines), columns);
     for (sign, text) in lines {
-        push_wrapped(&mut out, sign.style(), sign.text(), text, columns);
+        push(&mut out, sign.style(), sign.text(), text, columns);
     }
     out
 }
@@ -97,39 +85,10 @@ impl Sign {
     }
 }
 
-/// One line of text as one or more lines of the screen.
-fn push_wrapped(out: &mut String, style: Style, sign: &str, text: &str, columns: usize) {
-    let room = columns.max(NARROWEST) - 1;
-    let safe = sanitize::line_within(&without_tabs(text), sanitize::BLOCK);
-    let mut rest = safe.as_str();
-    let mut first = true;
-    while first || !rest.is_empty() {
-        let (piece, left) = rest.split_at(fitting(rest, room));
-        // Writing to a String doesn't fail.
-        let _ = writeln!(out, "{style}{}{piece}{style:#}", if first { sign } else { "↪" });
-        (rest, first) = (left, false);
-    }
-}
-
-/// Bytes of `text` that fit in `room` columns; at least one character.
-fn fitting(text: &str, room: usize) -> usize {
-    let mut used = 0;
-    let end = text.char_indices().find(|(at, c)| {
-        used += c.width().unwrap_or(0);
-        used > room && *at > 0
-    });
-    end.map_or(text.len(), |(at, _)| at)
-}
-
-fn without_tabs(text: &str) -> String {
-    let mut column = 0;
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let width = if c == '\t' { TAB - column % TAB } else { c.width().unwrap_or(0) };
-        column += width;
-        if c == '\t' { out.extend(std::iter::repeat_n(' ', width)) } else { out.push(c) }
-    }
-    out
+fn push(out: &mut String, style: Style, sign: &str, text: &str, columns: usize) {
+    // A header's path may hold newlines; they are shown, not obeyed.
+    let line = text.replace('\n', "␊");
+    wrap::push(out, Margin { first: sign, line: sign, wrapped: "↪" }, style, &line, columns);
 }
 
 #[cfg(test)]

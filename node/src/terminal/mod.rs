@@ -11,4 +11,6 @@ pub mod picture;
 pub mod qr;
 pub mod sanitize;
 pub mod screen;
+pub mod thread;
 pub mod ticket;
+mod wrap;
