@@ -129,3 +129,29 @@ pub struct Traffic {
     /// The last measured round trip, while connected.
     pub round_trip: Option<Duration>,
 }
+
+#[cfg(test)]
+mod tests {
+    use farhelm_core::pairing::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn how_a_channel_ended_says_why_the_host_is_away() {
+        use channel::Error;
+        use handshake::Error as Handshake;
+        let cases = [
+            (Error::Closed(CloseReason::Stopping), Why::HostStopped),
+            (Error::Closed(CloseReason::Replaced), Why::Replaced),
+            (Error::Closed(CloseReason::Revoked), Why::Refused),
+            (Error::Handshake(Handshake::OtherHost), Why::OtherHost),
+            (Error::Handshake(Handshake::Unproven), Why::OtherHost),
+            (Error::Handshake(Handshake::Refused(Refusal::Unavailable)), Why::Refused),
+            (Error::Handshake(Handshake::Unsupported), Why::Unsupported),
+            (Error::Silent, Why::LinkLost),
+        ];
+        for (error, why) in cases {
+            assert_eq!(Why::from(&error), why, "{error}");
+        }
+    }
+}

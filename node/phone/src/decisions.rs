@@ -167,3 +167,101 @@ const fn meant(decision: Decision) -> Outcome {
         Decision::Cancel => Outcome::Cancelled,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use farhelm_core::codex::approval::{Act, Content};
+    use farhelm_core::identity::Identity;
+    use serde_bytes::ByteArray;
+
+    use super::*;
+
+    fn us() -> Identity {
+        Identity::from_seed(&[1; 32])
+    }
+
+    fn approval(request: i64) -> Approval {
+        let act = Act::Command { command: "ls".into(), folder: "/".into(), permissions: None };
+        let content = Content { act, reason: None, approval_policy: String::new(), sandbox: String::new() };
+        let key = Key { epoch: ByteArray::new([7; 16]), request };
+        let (environment, thread, turn, item) = Default::default();
+        Approval { key, environment, thread, turn, item, content, deadline_ms: 1 }
+    }
+
+    fn decide(table: &mut Decisions, request: i64) -> oneshot::Receiver<Result<(), DecideError>> {
+        let (reply, answer) = oneshot::channel();
+        let signed = SignedDecision::sign(&us(), us().node_id(), &approval(request), Decision::Accept).unwrap();
+        table.add(signed, reply, Instant::now());
+        answer
+    }
+
+    fn send(table: &mut Decisions) -> usize {
+        let mut sent = 0;
+        table.send(|_| {
+            sent += 1;
+            true
+        });
+        sent
+    }
+
+    #[test]
+    fn resolved_by_us_as_we_meant_it_is_taken_and_otherwise_over() {
+        let us = us().node_id();
+        for (outcome, by, taken) in [
+            (Outcome::Accepted, Some(us), true),
+            (Outcome::Declined, Some(us), false),
+            (Outcome::Accepted, None, false),
+            (Outcome::Lost, None, false),
+        ] {
+            let mut table = Decisions::default();
+            let mut answer = decide(&mut table, 0);
+            send(&mut table);
+            table.resolved(approval(1).key, outcome, by, us);
+            assert!(answer.try_recv().is_err(), "another approval");
+            table.resolved(approval(0).key, outcome, by, us);
+            let over = DecideError::Over { outcome: Some(outcome), by };
+            assert_eq!(answer.try_recv().unwrap(), if taken { Ok(()) } else { Err(over) });
+        }
+    }
+
+    #[test]
+    fn a_decision_that_was_never_sent_on_what_is_gone_is_over_without_doubt() {
+        let mut table = Decisions::default();
+        let mut answer = decide(&mut table, 0);
+        table.listed(&[approval(1)]);
+        assert_eq!(answer.try_recv().unwrap(), Err(DecideError::Over { outcome: None, by: None }));
+    }
+
+    #[test]
+    fn what_waits_too_long_ends_by_what_may_have_happened() {
+        let mut table = Decisions::default();
+        let mut sent = decide(&mut table, 0);
+        assert_eq!((send(&mut table), send(&mut table)), (1, 0));
+        let mut unsent = decide(&mut table, 1);
+        table.expire(Instant::now());
+        assert!(sent.try_recv().is_err() && table.deadline().is_some());
+        table.expire(Instant::now() + PATIENCE);
+        assert_eq!(sent.try_recv().unwrap(), Err(DecideError::OutcomeUnknown));
+        assert_eq!(unsent.try_recv().unwrap(), Err(DecideError::NotConnected));
+    }
+
+    #[test]
+    fn one_decision_too_many_is_refused() {
+        let mut table = Decisions::default();
+        let held: Vec<_> = (0..CAPACITY as i64).map(|request| decide(&mut table, request)).collect();
+        assert_eq!(decide(&mut table, 99).try_recv().unwrap(), Err(DecideError::Busy));
+        drop(held);
+        assert!(decide(&mut table, 99).try_recv().is_err());
+    }
+
+    #[test]
+    fn the_end_leaves_nobody_waiting() {
+        let mut table = Decisions::default();
+        let mut sent = decide(&mut table, 0);
+        send(&mut table);
+        let mut unsent = decide(&mut table, 1);
+        table.end();
+        assert_eq!(sent.try_recv().unwrap(), Err(DecideError::OutcomeUnknown));
+        assert_eq!(unsent.try_recv().unwrap(), Err(DecideError::Stopped));
+    }
+}

@@ -45,6 +45,8 @@ mod network;
 mod pairing;
 mod records;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
 pub use client::{Client, Config, KnownHost, OpenError, Standing};
 pub use connection::{Connection, Path, Traffic, Why};

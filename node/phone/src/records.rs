@@ -342,6 +342,30 @@ mod tests {
         assert_eq!(records.get(host()).await.unwrap_err(), Error::Unknown(host()));
     }
 
+    /// A store that never answers.
+    struct Silent;
+
+    #[async_trait::async_trait]
+    impl KeyStore for Silent {
+        async fn get(&self, _: &str) -> Result<Option<Zeroizing<Vec<u8>>>, key_store::Error> {
+            std::future::pending().await
+        }
+        async fn put(&self, _: &str, _: Zeroizing<Vec<u8>>) -> Result<(), key_store::Error> {
+            std::future::pending().await
+        }
+        async fn delete(&self, _: &str) -> Result<(), key_store::Error> {
+            std::future::pending().await
+        }
+        async fn list(&self) -> Result<Vec<String>, key_store::Error> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_never_answers_is_named() {
+        assert_eq!(Records::open(Arc::new(Silent)).await.err(), Some(Error::Store(key_store::Error::Silent)));
+    }
+
     #[test]
     fn an_empty_list_of_relays_forgets_none() {
         let mut record = record();

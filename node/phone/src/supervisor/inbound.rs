@@ -1,0 +1,114 @@
+//! What the host sends, into what the handles look at.
+
+use std::time::Duration;
+
+use farhelm_core::codex::approval::{Approval, Key};
+use farhelm_core::codex::thread::{Thread, Turn, TurnStatus, id_of};
+use farhelm_core::wire::Envelope;
+use farhelm_core::wire::envelope::{Decided, HostState, Notification, Resolved};
+use serde_json::Value;
+
+use super::Supervisor;
+use crate::event::Event;
+
+/// Open approvals that are kept. A host with more is broken; the newest are dropped.
+const APPROVALS: usize = 64;
+
+impl Supervisor {
+    pub(super) fn on_envelope(&mut self, envelope: Envelope) {
+        match envelope {
+            Envelope::Response(response) => {
+                let line = self.line.as_ref().map_or(0, |line| line.id);
+                self.calls.answer(line, response);
+            }
+            Envelope::Notification(notification) => self.on_notification(&notification),
+            Envelope::Snapshot(snapshot) => self.followed.replace(snapshot.thread),
+            Envelope::Host(state) => self.on_host(state),
+            Envelope::Approvals(all) => self.on_approvals(all.open),
+            Envelope::Approval(approval) => self.on_approval(approval),
+            Envelope::Resolved(resolved) => self.on_resolved(resolved),
+            Envelope::Decided(Decided { key, result }) => self.decisions.decided(key, result),
+            // What only a phone sends; beats are the channel's.
+            _ => tracing::debug!("the host sent what only a phone sends"),
+        }
+    }
+
+    fn on_host(&mut self, state: HostState) {
+        let direct = self.record.direct.clone();
+        self.unsaved |= self.record.learn(&state);
+        if direct != self.record.direct {
+            self.watch_for_direct(Duration::ZERO);
+        }
+        self.outlets.host.send_replace(Some(state.clone()));
+        self.emit(Event::Host(state));
+    }
+
+    fn on_notification(&mut self, Notification { method, params }: &Notification) {
+        let Ok(params) = serde_json::from_slice::<Value>(params) else {
+            return tracing::debug!("a notification that is no JSON");
+        };
+        self.followed.apply(method, &params);
+        if method == "turn/completed"
+            && let (Some(thread), Some((turn, status))) = (id_of(&params), completed(&params))
+        {
+            self.emit(Event::TurnCompleted { thread: thread.to_owned(), turn, status });
+        }
+        // Somebody may have stopped looking since.
+        if self.line.as_ref().is_some_and(|line| line.watched.len() > self.followed.ids().len()) {
+            self.followed.prune();
+            self.send_all();
+        }
+    }
+
+    fn on_approvals(&mut self, mut open: Vec<Approval>) {
+        open.truncate(APPROVALS);
+        self.decisions.listed(&open);
+        let before = self.outlets.approvals.send_replace(open.clone());
+        for gone in before.iter().filter(|old| !open.iter().any(|approval| approval.key == old.key)) {
+            self.emit(Event::Gone { key: gone.key, thread: gone.thread.clone() });
+        }
+        for new in open.into_iter().filter(|approval| !before.contains(approval)) {
+            self.emit(Event::Approval(new));
+        }
+        self.send_all();
+    }
+
+    fn on_approval(&mut self, approval: Approval) {
+        let kept = self.outlets.approvals.send_if_modified(|open| {
+            open.retain(|other| other.key != approval.key);
+            let room = open.len() < APPROVALS;
+            if room {
+                open.push(approval.clone());
+            }
+            room
+        });
+        if kept {
+            self.emit(Event::Approval(approval));
+        }
+    }
+
+    fn on_resolved(&mut self, Resolved { key, outcome, by }: Resolved) {
+        self.decisions.resolved(key, outcome, by, self.us.identity.node_id());
+        let thread = self.forget_approval(key);
+        self.emit(Event::Resolved { key, thread, outcome, by });
+    }
+
+    fn forget_approval(&mut self, key: Key) -> Option<String> {
+        let mut thread = None;
+        self.outlets.approvals.send_if_modified(|open| {
+            let place = open.iter().position(|approval| approval.key == key);
+            thread = place.map(|place| open.remove(place).thread);
+            thread.is_some()
+        });
+        thread
+    }
+}
+
+/// The turn of a `turn/completed` and how it ended.
+fn completed(params: &Value) -> Option<(String, TurnStatus)> {
+    // The reducer reads it, on a thread that has nothing else.
+    let mut thread = Thread::default();
+    id_of(params)?.clone_into(&mut thread.id);
+    thread.apply("turn/completed", params);
+    thread.turns.pop().map(|Turn { id, status, .. }| (id, status))
+}

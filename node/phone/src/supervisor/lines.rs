@@ -1,0 +1,188 @@
+//! Lines: how one comes up, moves to a better path, dies, and drains.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use farhelm_core::wire::Envelope;
+use farhelm_core::wire::envelope::{CloseReason, Decided};
+use farhelm_overlay::channel;
+use futures::FutureExt;
+use tokio::time::Instant;
+
+use super::{Line, Supervisor};
+use crate::attach::{Aim, Attached, Failure, attach};
+use crate::connection::{Connection, Path, Why};
+use crate::error::Error;
+
+/// How long an old line may still answer after the session moved.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long a failed move to a direct path isn't tried again.
+const NEXT_MOVE: Duration = Duration::from_secs(30);
+/// How long to leave the host to another program that took our place.
+const REPLACED: Duration = Duration::from_secs(5);
+
+impl Supervisor {
+    pub(super) fn start_attempt(&mut self, aim: Aim) {
+        let attempt = attach(self.us.clone(), self.record.clone(), self.followed.ids(), aim);
+        self.attempt = Some((aim, attempt.boxed()));
+    }
+
+    pub(super) fn on_attempted(&mut self, result: Result<Attached, Failure>) {
+        let aim = self.attempt.take().map(|(aim, _)| aim);
+        match result {
+            Ok(attached) => self.on_attached(attached),
+            Err(Failure::Removed(tombstone)) => self.on_removed(tombstone.revoked_at_ms),
+            // The line lives on; moving it is tried again later.
+            Err(Failure::Away(_)) if aim == Some(Aim::Direct) && self.line.is_some() => {
+                self.watch_for_direct(NEXT_MOVE);
+            }
+            Err(Failure::Away(why)) => {
+                self.drop_line();
+                self.on_away(why);
+            }
+        }
+    }
+
+    pub(super) fn on_attached(&mut self, attached: Attached) {
+        let Attached { channel, path, host_name, secret, watched } = attached;
+        self.backoff.reset();
+        self.retry_at = None;
+        self.lines += 1;
+        let line = Line { id: self.lines, channel, path: Path::of(&path), watched, counted: (0, 0) };
+        if let Some(old) = self.line.replace(line) {
+            self.drain(old);
+        }
+        self.unsaved |= self.record.confirm(&secret);
+        self.unsaved |= self.record.rename(&host_name);
+        self.refresh_at = Instant::now() + Duration::from_millis(500);
+        self.watch_for_direct(Duration::ZERO);
+        self.refresh();
+        self.send_all();
+    }
+
+    pub(super) fn watch_for_direct(&mut self, after: Duration) {
+        let relayed = self.line.as_ref().is_some_and(|line| !line.path.is_direct());
+        self.direct = relayed.then(|| {
+            let (network, host, addresses) = (self.us.network.clone(), self.record.host, self.record.direct.clone());
+            async move {
+                tokio::time::sleep(after).await;
+                network.direct(host, addresses).await;
+            }
+            .boxed()
+        });
+    }
+
+    pub(super) fn on_direct(&mut self) {
+        self.direct = None;
+        if self.attempt.is_none() {
+            self.start_attempt(Aim::Direct);
+        }
+    }
+
+    pub(super) fn on_received(&mut self, received: Result<Envelope, channel::Error>) {
+        match received {
+            Ok(envelope) => self.on_envelope(envelope),
+            Err(error) => self.on_line_lost(&error),
+        }
+    }
+
+    fn on_line_lost(&mut self, error: &channel::Error) {
+        tracing::debug!(host = %self.record.host, %error, "the session's line ended");
+        self.drop_line();
+        // A better path is being taken already: perhaps that is why this one ended.
+        if self.attempt.is_some() {
+            return self.set_state(Connection::Connecting);
+        }
+        // A removed device learns from its next handshake when that was.
+        match (Why::from(error), error) {
+            (Why::LinkLost, _) | (_, channel::Error::Closed(CloseReason::Revoked)) => {
+                self.retry_at = Some(Instant::now());
+                self.set_state(Connection::Connecting);
+            }
+            (why, _) => self.on_away(why),
+        }
+    }
+
+    fn drop_line(&mut self) {
+        self.direct = None;
+        if let Some(line) = self.line.take() {
+            self.count(&line);
+            self.calls.lost(line.id);
+        }
+    }
+
+    fn on_away(&mut self, why: Why) {
+        let wait = match why {
+            Why::Replaced => self.backoff.next_after(REPLACED),
+            _ => self.backoff.next(),
+        };
+        self.retry_at = Some(Instant::now() + wait);
+        let since = match *self.outlets.state.borrow() {
+            Connection::Away { since, .. } => since,
+            _ => SystemTime::now(),
+        };
+        self.set_state(Connection::Away { since, why });
+    }
+
+    fn on_removed(&mut self, at_ms: u64) {
+        self.drop_line();
+        (self.attempt, self.direct, self.retry_at) = (None, None, None);
+        self.record.remove(at_ms);
+        self.unsaved = true;
+        self.calls.end(&Error::Removed { at_ms });
+        self.decisions.end();
+        self.outlets.approvals.send_replace(Vec::new());
+        self.set_state(Connection::Removed { at_ms });
+    }
+
+    fn drain(&mut self, old: Line) {
+        self.end_draining();
+        let until = Instant::now() + DRAIN;
+        self.draining = Some((old, until));
+        self.end_draining_if_answered();
+    }
+
+    pub(super) fn on_drained(&mut self, received: Result<Envelope, channel::Error>) {
+        let Some((old, _)) = &self.draining else { return };
+        match received {
+            Ok(Envelope::Response(response)) => self.calls.answer(old.id, response),
+            Ok(Envelope::Decided(Decided { key, result })) => self.decisions.decided(key, result),
+            Ok(_) => {}
+            Err(_) => return self.end_draining(),
+        }
+        self.end_draining_if_answered();
+    }
+
+    fn end_draining_if_answered(&mut self) {
+        if self.draining.as_ref().is_some_and(|(old, _)| !self.calls.any_on(old.id)) {
+            self.end_draining();
+        }
+    }
+
+    pub(super) fn end_draining(&mut self) {
+        let Some((old, _)) = self.draining.take() else { return };
+        self.count(&old);
+        self.calls.lost(old.id);
+        tokio::spawn(old.channel.close(CloseReason::Replaced));
+        self.send_all();
+    }
+
+    /// Brings what the handles see up to date.
+    pub(super) fn refresh(&mut self) {
+        let Some(mut line) = self.line.take() else { return };
+        let traffic = line.channel.traffic();
+        line.path.round_trip = traffic.round_trip().or(line.path.round_trip);
+        line.counted = self.count(&line);
+        self.set_state(Connection::Live(line.path));
+        self.line = Some(line);
+    }
+
+    /// Adds what a line has moved since it was counted last.
+    pub(super) fn count(&self, line: &Line) -> (u64, u64) {
+        let traffic = line.channel.traffic();
+        let now = (traffic.sent(), traffic.received());
+        self.outlets.sent.fetch_add(now.0.saturating_sub(line.counted.0), Ordering::Relaxed);
+        self.outlets.received.fetch_add(now.1.saturating_sub(line.counted.1), Ordering::Relaxed);
+        now
+    }
+}

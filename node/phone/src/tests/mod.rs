@@ -1,0 +1,283 @@
+//! A phone and a test host over pipes, in virtual time.
+//!
+//! [`World`] holds the phone's store and a network of pipes; whatever the phone opens arrives in [`World::arrival`],
+//! where a test plays the host by hand, with the real handshake and the real channel.
+
+mod overlay;
+mod pairing;
+mod session;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use farhelm_core::identity::{Identity, NodeId};
+use farhelm_core::pairing::{Ticket, TicketSecret, ticket};
+use farhelm_core::session::PairingSecret;
+use farhelm_core::session::host::{Authenticated, Hello};
+use farhelm_core::wire::Envelope;
+use farhelm_core::wire::envelope::{Approvals, CodexState, HostState, Request, Response};
+use farhelm_overlay::channel::{self, Channel, Wire};
+use farhelm_overlay::{ConnectionId, Multiaddr};
+use serde_bytes::ByteBuf;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::timeout;
+
+use crate::attach::Us;
+use crate::network::{Network, Reached, Unreachable};
+use crate::records::{Record, Records};
+use crate::*;
+
+/// Virtual, so generous.
+const LONG: Duration = Duration::from_secs(600);
+
+struct Pipes {
+    arrivals: mpsc::Sender<Arrival>,
+    reachable: watch::Sender<bool>,
+    direct: watch::Sender<bool>,
+    count: AtomicUsize,
+}
+
+struct Arrival {
+    stream: DuplexStream,
+    direct: bool,
+}
+
+impl Pipes {
+    async fn open(&self) -> Reached {
+        let (ours, theirs) = duplex(256 * 1024);
+        let direct = *self.direct.borrow();
+        self.arrivals.send(Arrival { stream: theirs, direct }).await.expect("the world lives");
+        let path = farhelm_overlay::Path {
+            connection: ConnectionId::new_unchecked(self.count.fetch_add(1, Ordering::Relaxed)),
+            peer: host_key().node_id(),
+            via: if direct { Via::Direct } else { Via::Relay(None) },
+            transport: Transport::Memory,
+            outbound: true,
+            remote: Multiaddr::empty(),
+            established: Instant::now(),
+            rtt: None,
+        };
+        Reached { stream: Box::new(ours), path }
+    }
+}
+
+#[async_trait]
+impl Network for Pipes {
+    async fn reach(&self, _: NodeId, addresses: Vec<Multiaddr>) -> Result<Reached, Unreachable> {
+        if !*self.reachable.borrow() {
+            return Err(Unreachable(addresses.iter().map(|address| format!("{address}: no")).collect()));
+        }
+        Ok(self.open().await)
+    }
+
+    async fn reach_directly(&self, _: NodeId) -> Result<Reached, Unreachable> {
+        if *self.direct.borrow() { Ok(self.open().await) } else { Err(Unreachable(Vec::new())) }
+    }
+
+    async fn direct(&self, _: NodeId, _: Vec<Multiaddr>) {
+        let _ = self.direct.subscribe().wait_for(|direct| *direct).await;
+    }
+
+    async fn discard(&self, _: ConnectionId) {}
+
+    async fn admit(&self, _: Vec<NodeId>) {}
+
+    async fn shutdown(&self) {}
+}
+
+fn host_key() -> Identity {
+    Identity::from_seed(&[2; 32])
+}
+
+fn ticket_secret() -> TicketSecret {
+    TicketSecret::from_bytes([5; 16])
+}
+
+fn secret() -> PairingSecret {
+    PairingSecret::from_bytes([3; 32])
+}
+
+struct World {
+    pipes: Arc<Pipes>,
+    store: Arc<dyn KeyStore>,
+    arrivals: Mutex<mpsc::Receiver<Arrival>>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::on(Arc::new(key_store::Memory::default()))
+    }
+
+    fn on(store: Arc<dyn KeyStore>) -> Self {
+        let (sender, arrivals) = mpsc::channel(16);
+        let pipes = Pipes {
+            arrivals: sender,
+            reachable: watch::Sender::new(true),
+            direct: watch::Sender::new(false),
+            count: AtomicUsize::new(0),
+        };
+        Self { pipes: Arc::new(pipes), store, arrivals: Mutex::new(arrivals) }
+    }
+
+    async fn client(&self) -> Client {
+        let (records, identity) = Records::open(self.store.clone()).await.unwrap();
+        let us = Us { network: self.pipes.clone(), identity, device_name: "pocket".into() };
+        Client::with(us, records).await.unwrap()
+    }
+
+    /// A client that is paired with the host.
+    async fn paired(&self) -> (Client, Host) {
+        let (records, _) = Records::open(self.store.clone()).await.unwrap();
+        let record = Record { confirmed: Some(secret()), ..Record::of_ticket(&ticket()) };
+        records.put(&record).await.unwrap();
+        let client = self.client().await;
+        let host = client.connect(host_key().node_id()).await.unwrap();
+        (client, host)
+    }
+
+    async fn arrival(&self) -> Arrival {
+        timeout(LONG, self.arrivals.lock().await.recv()).await.expect("the phone opens a stream").unwrap()
+    }
+
+    /// Plays the host for the next stream, which resumes.
+    async fn admit(&self) -> Desk {
+        let phone = self.phone().await;
+        let arrival = self.arrival().await;
+        let direct = arrival.direct;
+        let channel = admit(arrival.stream, phone, &secret()).await.expect("the phone is who it is");
+        Desk { channel, direct }
+    }
+
+    async fn phone(&self) -> NodeId {
+        Records::open(self.store.clone()).await.unwrap().1.node_id()
+    }
+
+    fn reachable(&self, reachable: bool) {
+        self.pipes.reachable.send_replace(reachable);
+    }
+
+    fn direct(&self) {
+        self.pipes.direct.send_replace(true);
+    }
+}
+
+fn ticket() -> Ticket {
+    let relay = ticket::Relay {
+        key: Identity::from_seed(&[8; 32]).node_id(),
+        endpoints: vec!["/ip4/192.0.2.1/tcp/4001".parse().unwrap()],
+    };
+    Ticket {
+        host: host_key().node_id(),
+        secret: ticket_secret(),
+        expires_at: 0,
+        relays: vec![relay],
+        direct: Vec::new(),
+        name: "desk".into(),
+    }
+}
+
+/// The host's hands for a phone that resumes.
+async fn admit<S>(stream: S, phone: NodeId, secret: &PairingSecret) -> Result<Channel, channel::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let host = host_key();
+    let mut wire = Wire::new(stream);
+    let Hello::Resume(back) = Hello::read(&wire.receive().await?, host.node_id(), phone)? else {
+        panic!("mode resume")
+    };
+    let (waits, reply) = back.reply(secret, &host, &mut rand::rng())?;
+    wire.send(&reply).await?;
+    let (session, answer) = waits.receive(&wire.receive().await?)?.accept("desk")?;
+    wire.send_frame(&answer).await?;
+    Ok(Channel::start(wire, session))
+}
+
+type Claimant = Authenticated<farhelm_core::session::handshake::Pair>;
+
+/// The host's hands for a phone with a ticket, up to where the desk is asked.
+async fn invite<S>(stream: S, phone: NodeId, host: &Identity) -> Result<(Wire<S>, Claimant), channel::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut wire = Wire::new(stream);
+    let Hello::Pair(claim) = Hello::read(&wire.receive().await?, host.node_id(), phone)? else { panic!("mode pair") };
+    let (waits, reply) = claim.verify(&ticket_secret())?.reply(host, &mut rand::rng())?;
+    wire.send(&reply).await?;
+    let claimant = waits.receive(&wire.receive().await?)?;
+    Ok((wire, claimant))
+}
+
+/// The host's end of a session.
+struct Desk {
+    channel: Channel,
+    direct: bool,
+}
+
+impl Desk {
+    async fn receive(&mut self) -> Envelope {
+        timeout(LONG, self.channel.receive()).await.expect("the phone sends something").expect("the line lives")
+    }
+
+    /// How the line ends.
+    async fn ended(&mut self) -> channel::Error {
+        loop {
+            if let Err(error) = timeout(LONG, self.channel.receive()).await.expect("the line ends") {
+                return error;
+            }
+        }
+    }
+
+    async fn send(&self, envelope: Envelope) {
+        self.channel.sender().send(envelope).await.unwrap();
+    }
+
+    /// The set of threads the phone follows, said next.
+    async fn watched(&mut self) -> Vec<String> {
+        match self.receive().await {
+            Envelope::Watch(watch) => watch.threads,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next request, past what the phone says of its watches.
+    async fn request(&mut self) -> (Request, Value) {
+        loop {
+            match self.receive().await {
+                Envelope::Watch(_) => {}
+                Envelope::Request(request) => {
+                    let params = serde_json::from_slice(&request.params).unwrap();
+                    return (request, params);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn answer(&self, request: &Request, result: Value) {
+        let result = Ok(ByteBuf::from(result.to_string()));
+        self.send(Envelope::Response(Response { id: request.id, result })).await;
+    }
+
+    async fn lists(&self, open: Vec<codex::approval::Approval>) {
+        self.send(Envelope::Approvals(Approvals { open })).await;
+    }
+}
+
+fn host_state() -> HostState {
+    HostState {
+        name: "desk".into(),
+        folder: "/work".into(),
+        codex: CodexState::Ready("0.169.0".into()),
+        relays: Vec::new(),
+        direct: Vec::new(),
+    }
+}
+
+fn row(id: &str) -> Value {
+    json!({"id": id, "preview": "hello", "cwd": "/work", "status": {"type": "idle"}, "updatedAt": 1})
+}

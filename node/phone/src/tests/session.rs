@@ -1,0 +1,611 @@
+//! A paired host: requests, watches, approvals, and what becomes of them when the line dies or moves.
+
+use farhelm_core::codex::approval::{Act, Approval, Content, Key, Outcome};
+use farhelm_core::codex::decision::Decision;
+use farhelm_core::codex::thread::{Thread, TurnStatus};
+use farhelm_core::wire::envelope::{
+    CloseReason, Decided, DecisionRefusal, FailedBy, Failure, Notification, Resolved, Snapshot,
+};
+use serde_bytes::ByteArray;
+use tokio::time::Instant;
+
+use super::*;
+
+fn approval(request: i64) -> Approval {
+    let act = Act::Command { command: "ls".into(), folder: "/work".into(), permissions: None };
+    let (approval_policy, sandbox) = ("on-request".to_owned(), "workspace-write".to_owned());
+    Approval {
+        key: Key { epoch: ByteArray::new([7; 16]), request },
+        environment: "local".into(),
+        thread: "t".into(),
+        turn: "u".into(),
+        item: "i".into(),
+        content: Content { act, reason: None, approval_policy, sandbox },
+        deadline_ms: 1,
+    }
+}
+
+fn notification(method: &str, params: Value) -> Envelope {
+    let params = ByteBuf::from(params.to_string());
+    Envelope::Notification(Notification { method: method.into(), params })
+}
+
+fn snapshot(thread: Thread) -> Envelope {
+    Envelope::Snapshot(Snapshot { thread })
+}
+
+fn thread(id: &str) -> Thread {
+    Thread::from_read(&json!({"thread": row(id)})).unwrap()
+}
+
+fn message(text: &str) -> [(&'static str, Value); 3] {
+    let item = |text: &str| json!({"type": "agentMessage", "id": "m", "text": text});
+    let ids = |mut params: Value| {
+        (params["threadId"], params["turnId"]) = ("t".into(), "u".into());
+        params
+    };
+    [
+        ("item/started", ids(json!({"item": item("")}))),
+        ("item/agentMessage/delta", ids(json!({"itemId": "m", "delta": text}))),
+        ("item/completed", ids(json!({"item": item(text)}))),
+    ]
+}
+
+async fn until(host: &Host, condition: impl FnMut(&Connection) -> bool) -> Connection {
+    timeout(LONG, host.state().wait_for(condition)).await.expect("it gets there").unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_codex_methods_and_answers_find_their_calls() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut desk = world.admit().await;
+    let desk = async {
+        let (list, params) = desk.request().await;
+        assert_eq!((list.method.as_str(), &params["limit"]), ("thread/list", &json!(5)));
+        let (interrupt, _) = desk.request().await;
+        desk.answer(&interrupt, json!({})).await;
+        desk.answer(&list, json!({"data": [row("a"), row("b")], "nextCursor": "c"})).await;
+    };
+    let (page, interrupted, ()) = tokio::join!(host.threads(5, None), host.interrupt("t", "u"), desk);
+    let page = page.unwrap();
+    assert_eq!(page.threads.iter().map(|t| t.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!((page.next.as_deref(), interrupted), (Some("c"), Ok(())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn starting_sends_no_folder_and_no_rules() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut desk = world.admit().await;
+    let desk = async {
+        let (start, params) = desk.request().await;
+        assert_eq!((start.method.as_str(), params), ("thread/start", json!({})));
+        desk.answer(&start, json!({"thread": row("t")})).await;
+        let (turn, params) = desk.request().await;
+        assert_eq!((turn.method.as_str(), &params["input"]), ("turn/start", &json!([{"type": "text", "text": "hi"}])));
+        assert_eq!(params["clientUserMessageId"].as_str().unwrap().len(), 32);
+        desk.answer(&turn, json!({"turn": {"id": "u", "items": [], "status": "inProgress"}})).await;
+    };
+    let (started, ()) = tokio::join!(host.start("hi"), desk);
+    assert_eq!(started, Ok(Started { thread: "t".into(), turn: "u".into() }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_is_not_loaded_is_resumed_before_a_message() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut desk = world.admit().await;
+    let desk = async {
+        let mut asleep = row("t");
+        asleep["status"] = json!({"type": "notLoaded"});
+        for (method, result) in [
+            ("thread/read", json!({"thread": asleep})),
+            ("thread/resume", json!({"thread": row("t")})),
+            ("turn/start", json!({"turn": {"id": "u"}})),
+        ] {
+            let (request, _) = desk.request().await;
+            assert_eq!(request.method, method);
+            desk.answer(&request, result).await;
+        }
+    };
+    assert_eq!(tokio::join!(host.send("t", "more"), desk).0, Ok("u".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_is_read_page_by_page() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut desk = world.admit().await;
+    let turn = |id: &str| json!({"id": id, "items": [], "status": "completed"});
+    let desk = async {
+        let (read, _) = desk.request().await;
+        desk.answer(&read, json!({"thread": row("t")})).await;
+        let (first, params) = desk.request().await;
+        assert_eq!((first.method.as_str(), params.get("cursor")), ("thread/turns/list", None));
+        desk.answer(&first, json!({"data": [turn("3"), turn("2")], "nextCursor": "older"})).await;
+        let (second, params) = desk.request().await;
+        assert_eq!(params["cursor"], "older");
+        desk.answer(&second, json!({"data": [turn("1")], "nextCursor": null})).await;
+    };
+    let (thread, ()) = tokio::join!(host.thread("t"), desk);
+    let thread = thread.unwrap();
+    assert_eq!(thread.turns.iter().map(|t| t.id.as_str()).collect::<Vec<_>>(), ["1", "2", "3"]);
+    assert!(!thread.older);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_says_who_refused() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut desk = world.admit().await;
+    let desk = async {
+        let (request, _) = desk.request().await;
+        let failure = Failure { by: FailedBy::Policy, message: "no".into() };
+        desk.send(Envelope::Response(Response { id: request.id, result: Err(failure) })).await;
+    };
+    assert_eq!(tokio::join!(host.interrupt("t", "u"), desk).0, Err(Error::Policy("no".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prompt_that_is_too_long_is_not_sent() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let text = "x".repeat(256 * 1024 + 1);
+    assert!(matches!(host.start(&text).await, Err(Error::TooLong { .. })));
+    assert!(matches!(host.send("t", &text).await, Err(Error::TooLong { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_link_dies_a_write_is_in_doubt_and_a_read_is_sent_again() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut desk = world.admit().await;
+    let desk = async {
+        desk.request().await;
+        desk.request().await;
+        drop(desk);
+        let mut desk = world.admit().await;
+        let (again, _) = desk.request().await;
+        assert_eq!(again.method, "thread/list");
+        desk.answer(&again, json!({"data": []})).await;
+        desk
+    };
+    let (read, write, _desk) = tokio::join!(host.threads(5, None), host.interrupt("t", "u"), desk);
+    assert_eq!((read.map(|page| page.threads.len()), write), (Ok(0), Err(Error::OutcomeUnknown)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_a_connection_ends_as_not_sent() {
+    let world = World::new();
+    world.reachable(false);
+    let (_client, host) = world.paired().await;
+    assert_eq!(host.interrupt("t", "u").await, Err(Error::NotConnected));
+    assert_eq!(host.decide(&approval(0), Decision::Accept).await, Err(DecideError::NotConnected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_and_what_follows_make_the_hosts_thread() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut desk = world.admit().await;
+    assert!(desk.watched().await.is_empty());
+    let (watch, ()) = tokio::join!(host.watch("t"), async {
+        assert_eq!(desk.watched().await, ["t"]);
+        desk.send(snapshot(thread("t"))).await;
+    });
+    let mut watch = watch.unwrap();
+    let mut hosts = thread("t");
+    for (method, params) in message("hello") {
+        hosts.apply(method, &params);
+        desk.send(notification(method, params)).await;
+    }
+    let seen = timeout(LONG, watch.wait_for(|thread| *thread == hosts)).await;
+    assert!(seen.is_ok(), "{:?}", watch.borrow().turns);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_reconnection_the_new_snapshot_replaces_the_thread() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut desk = world.admit().await;
+    let (watch, ()) = tokio::join!(host.watch("t"), async {
+        assert!(desk.watched().await.is_empty());
+        desk.watched().await;
+        desk.send(snapshot(thread("t"))).await;
+    });
+    let mut watch = watch.unwrap();
+    drop(desk);
+    let mut desk = world.admit().await;
+    assert_eq!(desk.watched().await, ["t"], "it travels with the resume");
+    let mut newer = thread("t");
+    newer.preview = "newer".into();
+    desk.send(snapshot(newer.clone())).await;
+    assert_eq!(timeout(LONG, watch.wait_for(|t| t.preview == "newer")).await.unwrap().unwrap(), newer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_host_learns_when_nobody_looks_any_more() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut desk = world.admit().await;
+    let (watch, ()) = tokio::join!(host.watch("t"), async {
+        desk.watched().await;
+        desk.watched().await;
+        desk.send(snapshot(thread("t"))).await;
+    });
+    drop(watch);
+    desk.send(notification("thread/status/changed", json!({"threadId": "t", "status": {"type": "idle"}}))).await;
+    assert!(desk.watched().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_turn_is_an_event() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let desk = world.admit().await;
+    let mut events = host.events();
+    let turn = json!({"id": "u", "items": [], "status": "failed", "error": {"message": "no model"}});
+    desk.send(notification("turn/completed", json!({"threadId": "t", "turn": turn}))).await;
+    loop {
+        match timeout(LONG, events.recv()).await.unwrap().unwrap() {
+            Event::TurnCompleted { thread, turn, status } => {
+                assert_eq!((thread.as_str(), turn.as_str()), ("t", "u"));
+                assert_eq!(status, TurnStatus::Failed("no model".into()));
+                break;
+            }
+            Event::Connection(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_list_at_a_new_attach_replaces_the_approvals() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let desk = world.admit().await;
+    let mut open = host.approvals();
+    desk.lists(vec![approval(0)]).await;
+    desk.send(Envelope::Approval(approval(1))).await;
+    open.wait_for(|open| open.len() == 2).await.unwrap();
+    let mut events = host.events();
+    drop(desk);
+    let desk = world.admit().await;
+    desk.lists(vec![approval(1), approval(2)]).await;
+    let now = open.wait_for(|open| open.iter().any(|a| a.key.request == 2)).await.unwrap().clone();
+    assert_eq!(now, [approval(1), approval(2)]);
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        match events.recv().await.unwrap() {
+            Event::Gone { key, .. } => told.push(("gone", key.request)),
+            Event::Approval(new) => told.push(("new", new.key.request)),
+            _ => {}
+        }
+    }
+    assert_eq!(told, [("gone", 0), ("new", 2)]);
+}
+
+/// A host with one approval open, and the phone knowing.
+async fn with_approval() -> (World, Client, Host, Desk) {
+    let world = World::new();
+    let (client, host) = world.paired().await;
+    let mut desk = world.admit().await;
+    desk.watched().await;
+    desk.lists(vec![approval(0)]).await;
+    host.approvals().wait_for(|open| !open.is_empty()).await.unwrap();
+    (world, client, host, desk)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_is_signed_over_what_was_shown_and_waits_for_the_hosts_word() {
+    let (_world, client, host, mut desk) = with_approval().await;
+    let shown = approval(0);
+    let desk = async {
+        let Envelope::Decision(signed) = desk.receive().await else { panic!("a decision") };
+        let verified = signed.verify(client.id(), host_key().node_id(), &shown).unwrap();
+        assert_eq!(verified.decision(), Decision::Decline);
+        desk.send(Envelope::Decided(Decided { key: shown.key, result: Ok(()) })).await;
+        let resolved = Resolved { key: shown.key, outcome: Outcome::Declined, by: Some(client.id()) };
+        desk.send(Envelope::Resolved(resolved)).await;
+    };
+    assert_eq!(tokio::join!(host.decide(&shown, Decision::Decline), desk).0, Ok(()));
+    host.approvals().wait_for(Vec::is_empty).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_refusal_of_a_decision_has_its_name() {
+    let over = DecideError::Over { outcome: None, by: None };
+    for (refusal, error) in [
+        (DecisionRefusal::Over, over),
+        (DecisionRefusal::NotWhatIsShown, DecideError::NotWhatIsShown),
+        (DecisionRefusal::Late, DecideError::Late),
+        (DecisionRefusal::TooLarge, DecideError::NotShownWhole),
+        (DecisionRefusal::NotAllowed, DecideError::NotAllowed),
+    ] {
+        let (_world, _client, host, mut desk) = with_approval().await;
+        let shown = approval(0);
+        let desk = async {
+            desk.receive().await;
+            desk.send(Envelope::Decided(Decided { key: shown.key, result: Err(refusal) })).await;
+        };
+        assert_eq!(tokio::join!(host.decide(&shown, Decision::Accept), desk).0, Err(error));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_of_the_desk_comes_first() {
+    let (_world, _client, host, mut desk) = with_approval().await;
+    let shown = approval(0);
+    let desk = async {
+        desk.receive().await;
+        desk.send(Envelope::Resolved(Resolved { key: shown.key, outcome: Outcome::Elsewhere, by: None })).await;
+    };
+    let over = DecideError::Over { outcome: Some(Outcome::Elsewhere), by: None };
+    assert_eq!(tokio::join!(host.decide(&shown, Decision::Accept), desk).0, Err(over));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_withheld_can_be_declined_and_never_accepted() {
+    let (_world, _client, host, mut desk) = with_approval().await;
+    let mut withheld = approval(0);
+    withheld.content.act = Act::Withheld { kind: "command".into(), about: "x".into(), why: "too long".into() };
+    assert_eq!(host.decide(&withheld, Decision::Accept).await, Err(DecideError::NotShownWhole));
+    let desk = async {
+        let Envelope::Decision(signed) = desk.receive().await else { panic!("a decision") };
+        assert_eq!(signed.decision, Decision::Decline, "the accept never left");
+        desk.send(Envelope::Decided(Decided { key: withheld.key, result: Ok(()) })).await;
+    };
+    assert_eq!(tokio::join!(host.decide(&withheld, Decision::Decline), desk).0, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_travels_again_while_its_approval_is_still_open() {
+    let (world, _client, host, mut desk) = with_approval().await;
+    let shown = approval(0);
+    let desk = async {
+        let first = desk.receive().await;
+        drop(desk);
+        let mut desk = world.admit().await;
+        desk.watched().await;
+        desk.lists(vec![approval(0)]).await;
+        assert_eq!(desk.receive().await, first);
+        desk.send(Envelope::Decided(Decided { key: shown.key, result: Ok(()) })).await;
+        desk
+    };
+    assert_eq!(tokio::join!(host.decide(&shown, Decision::Accept), desk).0, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_whose_approval_is_gone_after_a_reconnection_is_in_doubt() {
+    let (world, _client, host, mut desk) = with_approval().await;
+    let desk = async {
+        desk.receive().await;
+        drop(desk);
+        let desk = world.admit().await;
+        desk.lists(Vec::new()).await;
+        desk
+    };
+    let shown = approval(0);
+    let (decided, _desk) = tokio::join!(host.decide(&shown, Decision::Accept), desk);
+    assert_eq!(decided, Err(DecideError::OutcomeUnknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn moving_to_a_direct_path_keeps_the_outstanding_request() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut relayed = world.admit().await;
+    let path = host.live(LONG).await.unwrap();
+    assert!(!path.is_direct() && !relayed.direct);
+    let desk = async {
+        let (request, _) = relayed.request().await;
+        world.direct();
+        let direct = world.admit().await;
+        assert!(direct.direct);
+        until(&host, |state| matches!(state, Connection::Live(path) if path.is_direct())).await;
+        relayed.answer(&request, json!({})).await;
+        assert!(matches!(relayed.ended().await, channel::Error::Closed(CloseReason::Replaced)));
+        direct
+    };
+    let (interrupted, mut direct) = tokio::join!(host.interrupt("t", "u"), desk);
+    assert_eq!(interrupted, Ok(()));
+    let (listed, ()) = tokio::join!(host.threads(1, None), async {
+        let (request, _) = direct.request().await;
+        direct.answer(&request, json!({"data": []})).await;
+    });
+    assert!(listed.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_path_is_left_after_its_time_and_its_read_asked_anew() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut relayed = world.admit().await;
+    let desk = async {
+        relayed.request().await;
+        world.direct();
+        let mut direct = world.admit().await;
+        let began = Instant::now();
+        assert!(matches!(relayed.ended().await, channel::Error::Closed(CloseReason::Replaced)));
+        assert!(began.elapsed() >= Duration::from_secs(9));
+        let (again, _) = direct.request().await;
+        direct.answer(&again, json!({"data": []})).await;
+        direct
+    };
+    let (listed, _direct) = tokio::join!(host.threads(1, None), desk);
+    assert!(listed.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_replaces_the_old_line_before_it_answers_costs_no_connection() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let relayed = world.admit().await;
+    host.live(LONG).await.unwrap();
+    world.direct();
+    let arrival = world.arrival().await;
+    relayed.channel.close(CloseReason::Replaced).await;
+    let _direct = admit(arrival.stream, world.phone().await, &secret()).await.unwrap();
+    let live = until(&host, |state| matches!(state, Connection::Live(path) if path.is_direct())).await;
+    assert!(matches!(live, Connection::Live(_)));
+    assert!(timeout(LONG, world.arrivals.lock().await.recv()).await.is_err(), "one is enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_out_of_reach_is_away_and_a_network_change_finds_it_at_once() {
+    let world = World::new();
+    world.reachable(false);
+    let (_client, host) = world.paired().await;
+    until(&host, |state| matches!(state, Connection::Away { why: Why::Unreachable, .. })).await;
+    tokio::time::sleep(LONG).await;
+    world.reachable(true);
+    let began = Instant::now();
+    host.network_changed().await;
+    let _desk = world.admit().await;
+    host.live(LONG).await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_line_is_never_shown_as_live() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let desk = world.admit().await;
+    host.live(LONG).await.unwrap();
+    world.reachable(false);
+    let mut state = host.state();
+    state.mark_unchanged();
+    drop(desk);
+    timeout(LONG, state.changed()).await.unwrap().unwrap();
+    assert!(!matches!(*state.borrow(), Connection::Live(_)));
+    let since = until(&host, |state| matches!(state, Connection::Away { .. })).await;
+    tokio::time::sleep(LONG).await;
+    assert_eq!(*host.state().borrow(), since, "retries don't make it look new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_change_under_a_live_line_proves_it_with_a_new_stream() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut old = world.admit().await;
+    host.live(LONG).await.unwrap();
+    host.network_changed().await;
+    let _new = world.admit().await;
+    assert!(matches!(old.ended().await, channel::Error::Closed(CloseReason::Replaced)));
+    host.network_changed().await;
+    let dead = world.arrival().await;
+    world.reachable(false);
+    drop(dead);
+    until(&host, |state| matches!(state, Connection::Away { .. })).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_stops_says_so() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let desk = world.admit().await;
+    host.live(LONG).await.unwrap();
+    desk.channel.close(CloseReason::Stopping).await;
+    until(&host, |state| matches!(state, Connection::Away { why: Why::HostStopped, .. })).await;
+    let _back = world.admit().await;
+    assert!(host.live(LONG).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_program_with_our_key_is_not_fought() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let desk = world.admit().await;
+    host.live(LONG).await.unwrap();
+    desk.channel.close(CloseReason::Replaced).await;
+    let began = Instant::now();
+    until(&host, |state| matches!(state, Connection::Away { why: Why::Replaced, .. })).await;
+    world.arrival().await;
+    assert!(began.elapsed() >= Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_host_says_of_its_relays_is_stored() {
+    let world = World::new();
+    let (client, host) = world.paired().await;
+    let desk = world.admit().await;
+    let relay = format!("/ip4/192.0.2.77/tcp/4001/p2p/{}", Identity::from_seed(&[8; 32]).node_id());
+    desk.send(Envelope::Host(HostState { relays: vec![relay.clone()], ..host_state() })).await;
+    host.about().wait_for(Option::is_some).await.unwrap();
+    client.shutdown().await;
+    let (records, _) = Records::open(world.store.clone()).await.unwrap();
+    let record = records.get(host.id()).await.unwrap();
+    assert_eq!(record.relays, [relay.parse().unwrap()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn junk_from_the_host_breaks_nothing() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut desk = world.admit().await;
+    let junk = ByteBuf::from("{");
+    desk.send(Envelope::Notification(Notification { method: "turn/completed".into(), params: junk.clone() })).await;
+    desk.send(Envelope::Response(Response { id: ByteArray::new([0; 16]), result: Ok(junk) })).await;
+    desk.send(notification("turn/completed", json!({"threadId": "t", "turn": 7}))).await;
+    desk.send(Envelope::Request(Request {
+        id: ByteArray::new([0; 16]),
+        method: String::new(),
+        params: ByteBuf::new(),
+    }))
+    .await;
+    desk.send(Envelope::Unknown(999)).await;
+    desk.send(snapshot(thread("nobody follows this"))).await;
+    for request in 0..200 {
+        desk.send(Envelope::Approval(approval(request))).await;
+    }
+    let (listed, ()) = tokio::join!(host.threads(1, None), async {
+        let (request, _) = desk.request().await;
+        desk.answer(&request, json!({"data": "no list"})).await;
+    });
+    assert!(matches!(listed, Err(Error::Unreadable(_))));
+    assert_eq!(host.approvals().borrow().len(), 64, "bounded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_host_is_told_goodbye_and_leaves_no_record() {
+    let world = World::new();
+    let (client, host) = world.paired().await;
+    let mut desk = world.admit().await;
+    host.live(LONG).await.unwrap();
+    client.forget(host.id()).await.unwrap();
+    assert!(matches!(desk.ended().await, channel::Error::Closed(CloseReason::Stopping)));
+    assert!(client.hosts().await.unwrap().is_empty());
+    assert_eq!(client.connect(host.id()).await.err(), Some(RecordsError::Unknown(host.id())));
+    assert_eq!(host.threads(1, None).await, Err(Error::Stopped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_what_is_under_way_by_what_may_have_happened() {
+    let world = World::new();
+    let (client, host) = world.paired().await;
+    let mut desk = world.admit().await;
+    let ending = async {
+        desk.request().await;
+        desk.request().await;
+        client.shutdown().await;
+    };
+    let (read, write, ()) = tokio::join!(host.threads(1, None), host.interrupt("t", "u"), ending);
+    assert_eq!((read.err(), write), (Some(Error::Stopped), Err(Error::OutcomeUnknown)));
+    assert!(matches!(*host.state().borrow(), Connection::Away { why: Why::Stopped, .. }));
+    assert_eq!(host.live(LONG).await, Err(Error::Away(Why::Stopped)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_are_counted_over_all_lines() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let desk = world.admit().await;
+    desk.send(Envelope::Host(HostState { folder: "x".repeat(10_000), ..host_state() })).await;
+    host.about().wait_for(Option::is_some).await.unwrap();
+    drop(desk);
+    let _desk = world.admit().await;
+    host.live(LONG).await.unwrap();
+    let traffic = host.traffic();
+    assert!(traffic.received > 10_000, "{traffic:?}");
+}
