@@ -69,7 +69,21 @@ async fn a_vouched_stranger_stays_until_the_offer_ends() {
 }
 
 #[tokio::test]
-async fn a_stranger_hears_nothing_of_identify_and_a_paired_phone_is_punched_through_at_once() {
+async fn a_stranger_hears_nothing_of_identify() {
+    let host = host_with(96, On::Quic, PATIENCE, offer()).await;
+    let (mut stranger, mut friend) = (Node::new(97, On::Quic).await, Node::new(98, On::Quic).await);
+    stranger.endpoint.connect(host.id(), host.addresses()).await.unwrap();
+    stranger.until("a ping", |event| matches!(event, Event::PathChanged(_)).then_some(())).await;
+    let admission = Admission { offer_open: true, ..paired(&[&friend]) };
+    host.endpoint.set_admission(Some(admission)).await.unwrap();
+    friend.endpoint.connect(host.id(), host.addresses()).await.unwrap();
+    friend.until("what identify says", |event| matches!(event, Event::Observed(_)).then_some(())).await;
+    assert_eq!(stranger.endpoint.status().observed, [], "it was connected first and is still told nothing");
+    assert!(!stranger.endpoint.paths(host.id()).is_empty());
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_punched_through_until_it_is_paired() {
     let relay = relay(86, On::Quic).await;
     let mut host = host_with(87, On::Quic, PATIENCE, offer()).await;
     let mut phone = Node::new(88, On::Quic).await;
