@@ -30,6 +30,9 @@ use crate::transport::is_taken;
 /// How long the first dial waits for our listeners to say where they listen.
 const LISTEN_GRACE: Duration = Duration::from_secs(1);
 
+/// How long a wildcard listener gets to tell all its interfaces.
+const INTERFACES_GRACE: Duration = Duration::from_millis(100);
+
 /// How long connections get to close at shutdown.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
@@ -63,6 +66,8 @@ pub(crate) struct Driver {
     calls: Calls<CallReply>,
     /// Our own listeners that haven't told an address yet.
     starting: HashSet<ListenerId>,
+    /// Whether one of them listens on every interface.
+    wildcard: bool,
 }
 
 impl Driver {
@@ -85,6 +90,7 @@ impl Driver {
             reservations: Reservations::new(rand::random()),
             calls: Calls::default(),
             starting: HashSet::new(),
+            wildcard: false,
         }
     }
 
@@ -98,6 +104,7 @@ impl Driver {
             match self.swarm.listen_on(address.clone()) {
                 Ok(id) => {
                     self.starting.insert(id);
+                    self.wildcard |= addresses::ip(address).is_some_and(|ip| ip.is_unspecified());
                 }
                 Err(error) => {
                     // Commonly IPv6 on a machine that has none.
@@ -112,6 +119,17 @@ impl Driver {
     /// Runs until told to stop or until no handle is left.
     pub(crate) async fn run(mut self) {
         self.await_listeners().await;
+        let reply = self.serve().await;
+        self.close_all().await;
+        // With it the sockets: whoever waits for the reply may listen there again.
+        drop(self);
+        if let Some(reply) = reply {
+            let _ = reply.send(());
+        }
+    }
+
+    /// Gives who asked it to stop, if anybody did.
+    async fn serve(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
             self.carry_out();
             let deadline = self.deadline();
@@ -127,21 +145,17 @@ impl Driver {
                 event = self.swarm.select_next_some() => self.on_event(event),
                 Some(arrival) = self.arrivals.recv() => self.on_arrival(arrival),
                 command = self.commands.recv() => match command {
-                    Some(Command::Shutdown { reply }) => {
-                        self.close_all().await;
-                        let _ = reply.send(());
-                        return;
-                    }
+                    Some(Command::Shutdown { reply }) => return Some(reply),
                     Some(command) => self.on_command(command),
-                    None => return self.close_all().await,
+                    None => return None,
                 },
                 () = due => self.on_timeout(Instant::now()),
             }
         }
     }
 
-    /// Dialling before the sockets are known would use a fresh port, which no NAT maps later (FACTS: hole punching
-    /// offers the port of the connection to the relay).
+    /// Dialling before the sockets are known would use a fresh port, which no NAT maps later: hole punching offers
+    /// the port of the connection to the relay.
     async fn await_listeners(&mut self) {
         let told = async {
             while !self.starting.is_empty() {
@@ -151,6 +165,16 @@ impl Driver {
         };
         if tokio::time::timeout(LISTEN_GRACE, told).await.is_err() {
             tracing::debug!("a listener has no address yet");
+        }
+        if self.wildcard {
+            // Its interfaces are told one by one, loopback first.
+            let more = async {
+                loop {
+                    let event = self.swarm.select_next_some().await;
+                    self.on_event(event);
+                }
+            };
+            let Err(_over) = tokio::time::timeout(INTERFACES_GRACE, more).await;
         }
     }
 
@@ -247,8 +271,9 @@ impl Driver {
                     self.reservations.failed(relay, Instant::now());
                 }
             },
-            reservations::Output::Unlisten(id) => {
-                self.swarm.remove_listener(id);
+            reservations::Output::Leave { relay } => {
+                // Not connected: then there is nothing to leave.
+                let _ = self.swarm.disconnect_peer_id(relay);
             }
             reservations::Output::Up { relay, addresses } => {
                 if let Ok(relay) = NodeId::from_peer_id(&relay) {

@@ -38,7 +38,9 @@ pub struct Config {
     pub listen: Vec<Multiaddr>,
     /// Sockets or memory.
     pub transports: Transports,
-    /// What strangers get, if there is a filter at all (see [`Endpoint::set_admission`]).
+    /// Who may connect from the first moment on (see [`Endpoint::set_admission`]). None: anybody.
+    pub admission: Option<Admission>,
+    /// What strangers get, if there is a filter at all.
     pub limits: Limits,
     /// Every connection is pinged this often; one that fails to answer twice is closed.
     pub ping_interval: Duration,
@@ -47,7 +49,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// TCP and QUIC on every interface, ports chosen by the system.
+    /// TCP and QUIC on every interface, ports chosen by the system. Lets anybody in: set `admission`.
     pub fn new(identity: Identity) -> Self {
         let any = ["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0", "/ip6/::/udp/0/quic-v1", "/ip6/::/tcp/0"];
         let listen = any.iter().map(|text| text.parse().expect("a constant address")).collect();
@@ -55,6 +57,7 @@ impl Config {
             identity,
             listen,
             transports: Transports::Network,
+            admission: None,
             limits: Limits::default(),
             ping_interval: Duration::from_secs(15),
             waiting_streams: 64,

@@ -10,6 +10,10 @@
 //! libp2p has no auto-relay: a lost or denied reservation shows as `ListenerClosed`, with no addresses and the reason
 //! `Ok(())` when it was denied or the dial failed (rust-libp2p #4745, #4651). Only the listener's id says whose it was.
 //! libp2p itself renews at three quarters of a reservation's life; nothing to do here.
+//!
+//! # Why leave instead of removing the listener
+//! libp2p's relay client panics when a relay's answer, also to a renewal, comes in after its listener was removed.
+//! A connection's end is in order with its events, so closing the connection is safe.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -39,8 +43,8 @@ pub(crate) enum Output {
     Approach { relay: PeerId, addresses: Vec<Multiaddr> },
     /// Listen on this address; answer with `listening` or `failed`.
     Listen { relay: PeerId, address: Multiaddr },
-    /// Stop listening.
-    Unlisten(ListenerId),
+    /// Close every connection to the relay, which ends the listener too.
+    Leave { relay: PeerId },
     /// We can be reached at these addresses now (more may follow in another `Up`).
     Up { relay: PeerId, addresses: Vec<Multiaddr> },
     /// No longer.
@@ -136,7 +140,7 @@ impl Reservations {
     pub(crate) fn listening(&mut self, peer: PeerId, id: ListenerId) {
         match self.relays.get_mut(&peer).map(|relay| &mut relay.stage) {
             Some(Stage::Asking { listener, .. }) => *listener = Some(id),
-            _ => self.outputs.push_back(Output::Unlisten(id)),
+            _ => self.outputs.push_back(Output::Leave { relay: peer }),
         }
     }
 
@@ -177,8 +181,8 @@ impl Reservations {
                     let addresses = relay.addresses.clone();
                     self.outputs.push_back(Output::Approach { relay: *peer, addresses });
                 }
-                Stage::Asking { until, listener } if until <= now => {
-                    self.outputs.extend(listener.map(Output::Unlisten));
+                Stage::Asking { until, .. } if until <= now => {
+                    self.outputs.push_back(Output::Leave { relay: *peer });
                     overdue.push(*peer);
                 }
                 _ => {}
@@ -212,7 +216,9 @@ impl Reservations {
 
     fn drop_relay(&mut self, peer: PeerId) {
         let Some(relay) = self.relays.remove(&peer) else { return };
-        self.outputs.extend(relay.listener().map(Output::Unlisten));
+        if !matches!(relay.stage, Stage::Resting { .. }) {
+            self.outputs.push_back(Output::Leave { relay: peer });
+        }
         if matches!(relay.stage, Stage::Held { .. }) {
             self.outputs.push_back(Output::Down { relay: peer });
         }
@@ -263,6 +269,10 @@ mod tests {
 
         fn approach(&self) -> Output {
             Output::Approach { relay: self.relay, addresses: vec![self.address()] }
+        }
+
+        fn leave(&self) -> Output {
+            Output::Leave { relay: self.relay }
         }
 
         /// Goes through to a held reservation.
@@ -362,30 +372,30 @@ mod tests {
         world.reservations.listening(world.relay, id);
         world.outputs();
         assert_eq!(world.wait(), DEADLINE);
-        assert_eq!(world.outputs(), [Output::Unlisten(id)]);
+        assert_eq!(world.outputs(), [world.leave()]);
+        world.reservations.closed(id, world.now);
         world.wait();
         assert_eq!(world.outputs(), [world.approach()]);
     }
 
     #[test]
-    fn a_relay_no_longer_wanted_is_let_go() {
+    fn a_relay_no_longer_wanted_is_left() {
         let mut world = World::new();
         let id = world.hold();
         world.reservations.set(BTreeMap::new(), world.now);
-        assert_eq!(world.outputs(), [Output::Unlisten(id), Output::Down { relay: world.relay }]);
+        assert_eq!(world.outputs(), [world.leave(), Output::Down { relay: world.relay }]);
         world.reservations.closed(id, world.now);
         assert_eq!((world.outputs(), world.reservations.deadline()), (vec![], None));
     }
 
     #[test]
-    fn a_listener_for_a_relay_dropped_meanwhile_is_removed() {
+    fn a_relay_dropped_while_it_was_asked_is_left() {
         let mut world = World::new();
         world.reservations.ready(world.relay, world.now);
         world.reservations.set(BTreeMap::new(), world.now);
         world.outputs();
-        let id = ListenerId::next();
-        world.reservations.listening(world.relay, id);
-        assert_eq!(world.outputs(), [Output::Unlisten(id)]);
+        world.reservations.listening(world.relay, ListenerId::next());
+        assert_eq!(world.outputs(), [world.leave()]);
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(crate) fn build(config: &Config) -> Result<Parts, Error> {
     let details = admission::Details { identify: identify(&keypair), relay, dcutr: dcutr::Behaviour::new(peer) };
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits()),
-        door: Door::new(config.limits.clone(), details),
+        door: Door::new(config.limits.clone(), config.admission.clone(), details),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(config.ping_interval).with_timeout(PING_TIMEOUT)),
         streams,
     };

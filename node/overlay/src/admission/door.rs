@@ -68,9 +68,12 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    pub(crate) fn new(limits: Limits, details: Details) -> Self {
+    pub(crate) fn new(limits: Limits, admission: Option<Admission>, details: Details) -> Self {
+        let mut gate = Gate::new(limits);
+        // Nobody is connected yet, so nothing follows from it.
+        gate.set_admission(admission);
         Self {
-            gate: Gate::new(limits),
+            gate,
             details,
             screened: HashMap::new(),
             peers: HashMap::new(),
@@ -155,7 +158,8 @@ impl Door {
 
     fn refuse(&mut self, peer: PeerId, refusal: Refusal) -> ConnectionDenied {
         self.refused += 1;
-        tracing::info!(%peer, %refusal, "connection refused");
+        // Not louder: strangers decide how often this happens.
+        tracing::debug!(%peer, %refusal, "connection refused");
         ConnectionDenied::new(refusal)
     }
 
@@ -207,7 +211,7 @@ impl Door {
                 return;
             }
             for id in self.gate.expired(Instant::now().max(deadline)) {
-                tracing::info!(connection = %id, "closing a guest whose time is up");
+                tracing::debug!(connection = %id, "closing a guest whose time is up");
                 self.close(id);
             }
         }

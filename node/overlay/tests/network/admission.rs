@@ -18,9 +18,7 @@ fn offer() -> Admission {
 /// A host on which strangers have `limit` to be vouched for.
 async fn host_with(seed: u8, on: On, limit: Duration, admission: Admission) -> Node {
     let limits = Limits { stranger: limit, ..Limits::default() };
-    let host = Node::with(Config { limits, ..config(seed, on) }).await;
-    host.endpoint.set_admission(Some(admission)).await.unwrap();
-    host
+    Node::with(Config { limits, admission: Some(admission), ..config(seed, on) }).await
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ async fn two_nodes_in_memory_meet_through_a_relay() {
     let relay = relay(20, On::Memory).await;
     let (mut host, phone) = (Node::new(21, On::Memory).await, Node::new(22, On::Memory).await);
     let addresses = host.reserve(&relay).await;
+    assert_eq!(host.endpoint.status().reservations[0].addresses, addresses);
     let host = host.echo();
     let path = phone.endpoint.connect(host.node_id(), addresses).await.unwrap();
     assert_eq!((path.via, path.transport), (Via::Relay(Some(relay.node_id())), Transport::Memory));

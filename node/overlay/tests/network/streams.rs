@@ -140,6 +140,23 @@ async fn two_nodes_do_not_share_a_port() {
 }
 
 #[tokio::test]
+async fn a_port_is_free_again_after_shutdown() {
+    let first = Node::new(100, On::Both).await;
+    let listen = first.addresses();
+    first.endpoint.shutdown().await;
+    Node::with(Config { listen, ..config(101, On::Both) }).await;
+}
+
+#[tokio::test]
+async fn a_node_on_every_interface_tells_the_concrete_ones() {
+    let node = Node::with(Config { listen: vec!["/ip4/0.0.0.0/tcp/0".parse().unwrap()], ..config(102, On::Tcp) }).await;
+    let status = node.endpoint.status();
+    assert!(!status.listening.is_empty());
+    assert!(status.listening.iter().all(|address| !address.to_string().contains("0.0.0.0")), "{status:?}");
+    assert!(!status.direct_addresses().is_empty());
+}
+
+#[tokio::test]
 async fn an_address_of_another_machine_can_not_be_listened_on() {
     let config = Config { listen: vec!["/ip4/192.0.2.1/tcp/0".parse().unwrap()], ..config(19, On::Tcp) };
     let error = farhelm_overlay::Endpoint::start(config);
