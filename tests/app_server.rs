@@ -106,7 +106,11 @@ async fn listener(socket: &Path) -> u32 {
 }
 
 fn kill(pid: u32) {
-    let status = Command::new("sh").args(["-c", "kill -9 $0", &pid.to_string()]).status();
+    signal("KILL", pid);
+}
+
+fn signal(signal: &str, pid: u32) {
+    let status = Command::new("sh").args(["-c", "kill -s $1 $0", &pid.to_string(), signal]).status();
     assert!(status.expect("a shell").success());
 }
 
@@ -201,6 +205,24 @@ async fn the_server_of_a_host_that_was_killed_is_taken_over() {
     within(desk.app_server.shutdown()).await;
     within(reaped).await.unwrap().unwrap();
     ended(orphan).await;
+}
+
+#[tokio::test]
+async fn a_server_of_our_own_that_hangs_is_replaced() {
+    let Some(codex) = codex::codex() else { return };
+    let home = CodexHome::new(NO_MODEL);
+    farhelm_platform::directories::private(&home.folder("run")).unwrap();
+    let socket = home.folder("run").join("codex.sock");
+    let mut child = foreign(&codex, &home, &socket).await;
+    let hung = listener(&socket).await;
+    signal("STOP", hung);
+
+    let mut desk = Desk::start(Source::Own, options(&codex, &home));
+    assert_eq!(desk.away().await.0, "the app-server doesn't answer");
+    child.wait().unwrap();
+    desk.up().await;
+    assert_ne!(listener(&socket).await, hung);
+    within(desk.app_server.shutdown()).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The `codex` program: where it is, which CODEX_HOME it uses, how it is started.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -67,9 +67,12 @@ impl Codex {
 
 /// CODEX_HOME: the one that was named, else the one Codex itself would use. `None` if there is no home at all.
 pub(super) fn home(options: &Options) -> Option<PathBuf> {
-    let named = || env::var_os("CODEX_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    let usual = || env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".codex"));
-    options.codex_home.clone().or_else(named).or_else(usual)
+    options.codex_home.clone().or_else(|| usual_home(env::var_os("CODEX_HOME"), env::home_dir()))
+}
+
+fn usual_home(variable: Option<OsString>, user: Option<PathBuf>) -> Option<PathBuf> {
+    let named = variable.filter(|home| !home.is_empty()).map(PathBuf::from);
+    named.or_else(|| user.filter(|home| home.is_absolute()).map(|home| home.join(".codex")))
 }
 
 fn on_path(path: Option<&OsStr>) -> Option<PathBuf> {
@@ -125,6 +128,14 @@ pub(super) mod tests {
     fn a_named_program_that_is_not_there_is_not_replaced_by_another() {
         let program = PathBuf::from("/nonexistent/codex");
         assert_eq!(Codex::find(&options(program.clone())).unwrap_err(), Missing::NotAProgram(program));
+    }
+
+    #[test]
+    fn codex_home_is_where_codex_itself_would_look() {
+        let usual = |variable: &str, user: &str| usual_home(Some(variable.into()), Some(user.into()));
+        assert_eq!(usual("/srv/codex", "/home/ann"), Some("/srv/codex".into()));
+        assert_eq!(usual("", "/home/ann"), Some("/home/ann/.codex".into()));
+        assert_eq!((usual("", ""), usual_home(None, None)), (None, None));
     }
 
     #[tokio::test]

@@ -62,11 +62,26 @@ fn arguments(command: &Command) -> String {
     arguments.join(" ")
 }
 
-/// The first line that says something, without control characters and cut to a message's length.
-pub(super) fn first_line(said: &str) -> String {
-    let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("nothing");
-    line.chars().filter(|c| !c.is_control()).take(200).collect()
+/// Why a `codex` that failed says it did: its last `Error:` with the cause, which stands before a backtrace, else its
+/// last line. For a message: without colours and control characters, and not long.
+pub(super) fn complaint(said: &str) -> String {
+    let plain = anstream::adapter::strip_str(said).to_string();
+    let lines: Vec<&str> = plain.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let is_error = |line: &&str| line.starts_with("Error:") || line.starts_with("error:");
+    let why = match lines.iter().rposition(is_error) {
+        Some(error) => match lines[error..] {
+            [error, "Caused by:", cause, ..] => format!("{error}: {cause}"),
+            [error, ..] => error.to_owned(),
+            [] => String::new(),
+        },
+        None => lines.last().copied().unwrap_or("nothing").to_owned(),
+    };
+    let why = why.trim_start_matches("Error:").trim_start_matches("error:").trim_start();
+    why.chars().filter(|c| !c.is_control()).take(COMPLAINT).collect()
 }
+
+/// A complaint in characters at the most.
+const COMPLAINT: usize = 300;
 
 #[cfg(test)]
 mod tests {
@@ -105,9 +120,18 @@ mod tests {
     }
 
     #[test]
-    fn a_message_holds_no_escape_sequences() {
-        assert_eq!(first_line("\n \n  \u{1b}[31mError: no\u{7}\nmore"), "[31mError: no");
-        assert_eq!(first_line("x".repeat(999).as_str()).len(), 200);
-        assert_eq!(first_line("\n"), "nothing");
+    fn what_codex_complains_of_is_told_from_its_noise() {
+        let noise = "{\"timestampMs\":1}\nError: failed to connect to /s\n\nCaused by:\n    No such file (os error 2)\n\nStack backtrace:\n   0: <unknown>\n";
+        assert_eq!(complaint(noise), "failed to connect to /s: No such file (os error 2)");
+        let usage = "error: unrecognized subcommand 'daemon'\n\nUsage: codex [OPTIONS]\n";
+        assert_eq!(complaint(usage), "unrecognized subcommand 'daemon'");
+        assert_eq!(complaint("started\nno daemon here\n\n"), "no daemon here");
+        assert_eq!(complaint("\n \n"), "nothing");
+    }
+
+    #[test]
+    fn a_complaint_is_short_and_holds_no_escape_sequences() {
+        assert_eq!(complaint("\u{1b}[31mError:\u{1b}[0m no\u{7} luck\nmore"), "no luck");
+        assert_eq!(complaint(&"x".repeat(999)).len(), COMPLAINT);
     }
 }

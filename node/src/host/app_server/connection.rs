@@ -37,7 +37,7 @@ const IN_FLIGHT: usize = 128;
 const OUTBOX: usize = 32;
 
 /// The WebSocket upgrade and `initialize` in all; measured 0.2 s, 0.6 s on a fresh CODEX_HOME.
-const OPENING: Duration = Duration::from_secs(20);
+const OPENING: Duration = Duration::from_secs(10);
 
 /// A message handed to the socket. The app-server always reads: what it can't handle it refuses.
 const WRITING: Duration = Duration::from_secs(20);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::codex::Codex;
-use super::command::{self, CommandError, Said, first_line};
+use super::command::{self, CommandError, Said, complaint};
 
 /// A daemon that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,12 +61,12 @@ pub fn control_socket(codex_home: &Path) -> PathBuf {
 pub async fn status(codex: &Codex) -> Result<Status, Error> {
     let said = command::run(codex.command(["app-server", "daemon", "version"]), ASKING).await?;
     if !said.status.success() {
-        return Ok(Status::Stopped(first_line(&said.stderr)));
+        return Ok(Status::Stopped(complaint(&said.stderr)));
     }
     let report = report(&said)?;
     match report.status.as_str() {
         "running" => Ok(Status::Running(report.into())),
-        other => Ok(Status::Stopped(first_line(other))),
+        other => Ok(Status::Stopped(complaint(other))),
     }
 }
 
@@ -75,7 +75,7 @@ pub async fn status(codex: &Codex) -> Result<Status, Error> {
 pub async fn start(codex: &Codex) -> Result<Daemon, Error> {
     let said = command::run(codex.command(["app-server", "daemon", "start"]), STARTING).await?;
     if !said.status.success() {
-        return Err(Error::Failed(first_line(&said.stderr)));
+        return Err(Error::Failed(complaint(&said.stderr)));
     }
     Ok(report(&said)?.into())
 }
@@ -83,7 +83,7 @@ pub async fn start(codex: &Codex) -> Result<Daemon, Error> {
 /// The report among what may be said beside it.
 fn report(said: &Said) -> Result<Report, Error> {
     let mut lines = said.stdout.lines().rev();
-    lines.find_map(|line| serde_json::from_str(line).ok()).ok_or_else(|| Error::Garbled(first_line(&said.stdout)))
+    lines.find_map(|line| serde_json::from_str(line).ok()).ok_or_else(|| Error::Garbled(complaint(&said.stdout)))
 }
 
 impl From<Report> for Daemon {

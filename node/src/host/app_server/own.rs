@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Options;
 use super::codex::{Codex, Missing};
-use super::command::first_line;
+use super::command::complaint;
 use super::source;
 
 /// The socket's name in the runtime directory.
@@ -58,11 +58,11 @@ pub enum OwnError {
     #[error("`codex app-server` can't be started: {0}")]
     Spawn(#[source] io::Error),
     /// It ended before it listened.
-    #[error("`codex app-server` ended ({status}) and said: {said}")]
+    #[error("`codex app-server` ended ({status}): {said}")]
     Ended {
         /// How it ended.
         status: ExitStatus,
-        /// Its last line.
+        /// Why, by what it said last.
         said: String,
     },
     /// It runs, but doesn't listen.
@@ -166,7 +166,7 @@ impl Process {
                 return Ok(stream);
             }
             if let Some(Some(status)) = self.ended() {
-                return Err(OwnError::Ended { status, said: self.last_line().await });
+                return Err(OwnError::Ended { status, said: self.complaint().await });
             }
             sleep(LOOKING).await;
         }
@@ -180,12 +180,12 @@ impl Process {
         }
     }
 
-    /// The last it said, once all of it has been read. What it left running may hold the pipe open.
-    async fn last_line(&mut self) -> String {
+    /// Why it ended, once all it said has been read. What it left running may hold the pipe open.
+    async fn complaint(&mut self) -> String {
         if let Some(reader) = &mut self.reader {
             let _ = timeout(READING, reader).await;
         }
-        self.tail.last_line()
+        self.tail.complaint()
     }
 
     async fn stop(mut self) {
@@ -232,11 +232,9 @@ impl Tail {
         }
     }
 
-    fn last_line(&self) -> String {
+    fn complaint(&self) -> String {
         let tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(&tail);
-        let plain = anstream::adapter::strip_str(&text).to_string();
-        first_line(plain.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default())
+        complaint(&String::from_utf8_lossy(&tail))
     }
 }
 
@@ -265,7 +263,7 @@ mod tests {
         let script = "echo started >&2; printf '\\033[31mError:\\033[0m no such model\\n\\n' >&2; exit 3";
         let error = own(folder.path(), script).reach().await.unwrap_err();
         let OwnError::Ended { status, said } = error else { panic!("{error}") };
-        assert_eq!((status.code(), said.as_str()), (Some(3), "Error: no such model"));
+        assert_eq!((status.code(), said.as_str()), (Some(3), "no such model"));
     }
 
     #[tokio::test]

@@ -149,12 +149,14 @@ pub(super) struct Finder {
     source: Source,
     options: Options,
     own: Own,
+    /// Why ours is used although it wasn't asked for.
+    instead: Option<String>,
 }
 
 impl Finder {
     /// Doesn't look yet.
     pub(super) fn new(source: Source, options: Options) -> Self {
-        Self { source, own: Own::new(options.clone()), options }
+        Self { source, own: Own::new(options.clone()), options, instead: None }
     }
 
     /// Finds it and shakes hands. May be dropped half-way.
@@ -163,9 +165,14 @@ impl Finder {
             Source::Auto => self.auto().await?,
             Source::Connect(socket) => (connect(&socket).await?, How::Given { socket }),
             Source::Daemon => self.daemon().await?,
-            Source::Own => self.own(None).await?,
+            Source::Own => self.own().await?,
         };
-        Ok((Connection::open(stream).await?, how))
+        let opened = Connection::open(stream).await;
+        if opened.is_err() && matches!(how, How::Own { .. }) {
+            // It hangs, and it is for us to replace it.
+            self.own.stop().await;
+        }
+        Ok((opened?, how))
     }
 
     /// Ends the one of our own, if there is one.
@@ -176,20 +183,21 @@ impl Finder {
     async fn auto(&mut self) -> Result<(UnixStream, How), SourceError> {
         // Its threads are there as long as it runs.
         if self.own.is_running() {
-            return self.own(None).await;
+            return self.own().await;
         }
         match self.daemon().await {
             Err(SourceError::Daemon(error)) => {
                 tracing::warn!(%error, "no daemon; using an app-server of our own");
-                self.own(Some(error.to_string())).await
+                self.instead = Some(error.to_string());
+                self.own().await
             }
             outcome => outcome,
         }
     }
 
-    async fn own(&mut self, instead: Option<String>) -> Result<(UnixStream, How), SourceError> {
+    async fn own(&mut self) -> Result<(UnixStream, How), SourceError> {
         let stream = self.own.reach().await?;
-        Ok((stream, How::Own { socket: self.own.socket(), instead }))
+        Ok((stream, How::Own { socket: self.own.socket(), instead: self.instead.clone() }))
     }
 
     async fn daemon(&self) -> Result<(UnixStream, How), SourceError> {
@@ -211,10 +219,13 @@ impl Finder {
 pub(super) async fn connect_to_ours(socket: &Path) -> Result<UnixStream, SourceError> {
     let stream = connect(socket).await?;
     let peer = stream.peer_cred().map_err(|source| SourceError::NotListening { socket: socket.to_owned(), source })?;
-    match peer.uid() {
-        user if user == process::user() || user == 0 => Ok(stream),
-        user => Err(SourceError::Foreign { socket: socket.to_owned(), user }),
-    }
+    may_be_codex(socket, peer.uid(), process::user())?;
+    Ok(stream)
+}
+
+fn may_be_codex(socket: &Path, peer: u32, ours: u32) -> Result<(), SourceError> {
+    let foreign = || SourceError::Foreign { socket: socket.to_owned(), user: peer };
+    (peer == ours || peer == 0).then_some(()).ok_or_else(foreign)
 }
 
 async fn connect(socket: &Path) -> Result<UnixStream, SourceError> {
@@ -252,6 +263,15 @@ mod tests {
         std::os::unix::fs::symlink(folder.path().join("s"), deep.join("link")).unwrap();
         connect_to_ours(&deep.join("link")).await.unwrap();
         drop(listener);
+    }
+
+    #[test]
+    fn another_user_can_not_pretend_to_be_codex() {
+        let listens = |peer, ours| may_be_codex(Path::new("/s"), peer, ours);
+        assert!(listens(1000, 1000).is_ok() && listens(0, 1000).is_ok());
+        let error = listens(1001, 1000).unwrap_err();
+        assert!(matches!(error, SourceError::Foreign { user: 1001, .. }), "{error}");
+        assert!(listens(1000, 0).is_err(), "not even to root");
     }
 
     #[tokio::test]

@@ -91,17 +91,18 @@ async fn tell(events: &mpsc::Sender<Event>, event: Event, shared: &Shared) -> Co
 }
 
 impl Shared {
-    /// Watchers only hear of changes.
-    fn to(&self, state: State) {
+    /// Whether it is a change: watchers hear of nothing else.
+    fn to(&self, state: State) -> bool {
         self.state.send_if_modified(|former| {
             let is_new = *former != state;
             *former = state;
             is_new
-        });
+        })
     }
 
     fn away(&self, error: &SourceError) {
-        tracing::debug!(%error, "no app-server");
-        self.to(State::Away { why: error.to_string(), what_to_do: error.what_to_do() });
+        if self.to(State::Away { why: error.to_string(), what_to_do: error.what_to_do() }) {
+            tracing::warn!(%error, "Codex is away");
+        }
     }
 }
