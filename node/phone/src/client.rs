@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhelm_core::identity::NodeId;
+use farhelm_core::pairing::Ticket;
 use farhelm_overlay::{Endpoint, Multiaddr, Transports};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
@@ -15,6 +16,7 @@ use crate::attach::{Attached, Us};
 use crate::connection::Connection;
 use crate::host::Host;
 use crate::key_store::KeyStore;
+use crate::network::admission;
 use crate::pairing::{PairError, Pairing};
 use crate::records::{self, Record, Records, clipped};
 use crate::supervisor::{Supervisor, outlets};
@@ -120,16 +122,15 @@ impl Client {
             Transports::Memory => farhelm_overlay::Config::memory(identity.clone()),
         };
         let listen = if config.listen.is_empty() { usual.listen.clone() } else { config.listen };
+        let admission = Some(admission(records.hosts().await?.into_iter().map(|(host, _)| host)));
         // Nobody opens streams to a phone: without their receiver, such streams are reset.
-        let (endpoint, _) = Endpoint::start(farhelm_overlay::Config { listen, ..usual })?;
+        let (endpoint, _) = Endpoint::start(farhelm_overlay::Config { listen, admission, ..usual })?;
         let us = Us { network: Arc::new(endpoint), identity, device_name: clipped(&config.device_name) };
-        Self::with(us, records).await
+        Ok(Self::with(us, records))
     }
 
-    pub(crate) async fn with(us: Us, records: Records) -> Result<Self, OpenError> {
-        let client = Self(Arc::new(Inner { us, records, hosts: Mutex::default() }));
-        client.admit(None).await?;
-        Ok(client)
+    pub(crate) fn with(us: Us, records: Records) -> Self {
+        Self(Arc::new(Inner { us, records, hosts: Mutex::default() }))
     }
 
     /// This phone's key, which is also its peer id.
@@ -145,8 +146,13 @@ impl Client {
         Ok(hosts)
     }
 
-    /// Begins a pairing with the ticket of a QR: on return the host is proven, and the four words can be compared.
+    /// Begins a pairing with the text of a QR: on return the host is proven, and the four words can be compared.
     pub async fn pair(&self, ticket: &str) -> Result<Pairing, PairError> {
+        self.pair_with(Ticket::decode(ticket)?).await
+    }
+
+    /// As [`pair`](Self::pair), with a ticket that was read already.
+    pub async fn pair_with(&self, ticket: Ticket) -> Result<Pairing, PairError> {
         Pairing::begin(self.clone(), ticket).await
     }
 
@@ -190,9 +196,9 @@ impl Client {
     }
 
     /// Lets the paired hosts call us, and one more that is about to be.
-    pub(crate) async fn admit(&self, further: Option<NodeId>) -> Result<(), records::Error> {
-        let known = self.0.records.hosts().await?;
-        self.0.us.network.admit(known.into_iter().map(|(host, _)| host).chain(further).collect()).await;
+    pub(crate) async fn admit(&self, further: NodeId) -> Result<(), records::Error> {
+        let known = self.0.records.hosts().await?.into_iter().map(|(host, _)| host);
+        self.0.us.network.admit(known.chain([further]).collect()).await;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use farhelm_core::identity::NodeId;
-use farhelm_overlay::{ConnectError, ConnectionId, Endpoint, Event, Multiaddr, OpenError, Route};
+use farhelm_overlay::{Admission, ConnectError, ConnectionId, Endpoint, Event, Multiaddr, OpenError, Route};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -41,6 +41,11 @@ pub(crate) trait Network: Send + Sync + 'static {
 
     /// Ends everything.
     async fn shutdown(&self);
+}
+
+/// Only hosts may call a phone.
+pub(crate) fn admission(hosts: impl IntoIterator<Item = NodeId>) -> Admission {
+    Admission { paired: hosts.into_iter().collect(), ..Admission::default() }
 }
 
 #[async_trait]
@@ -92,8 +97,7 @@ impl Network for Endpoint {
     }
 
     async fn admit(&self, hosts: Vec<NodeId>) {
-        let admission = farhelm_overlay::Admission { paired: hosts.into_iter().collect(), ..Default::default() };
-        let _ = self.set_admission(Some(admission)).await;
+        let _ = self.set_admission(Some(admission(hosts))).await;
     }
 
     async fn shutdown(&self) {

@@ -95,10 +95,9 @@ impl std::fmt::Debug for Pairing {
 }
 
 impl Pairing {
-    pub(crate) async fn begin(client: Client, text: &str) -> Result<Self, PairError> {
-        let ticket = Ticket::decode(text)?;
+    pub(crate) async fn begin(client: Client, ticket: Ticket) -> Result<Self, PairError> {
         let record = Record::of_ticket(&ticket);
-        client.admit(Some(ticket.host)).await?;
+        client.admit(ticket.host).await?;
         let us = client.us();
         let reach = timeout(REACH, us.network.reach(ticket.host, ticket.addresses_of_host())).await;
         let late = |_| PairError::Unreachable { tried: vec!["no answer in time".into()] };

@@ -126,7 +126,7 @@ impl World {
     async fn client(&self) -> Client {
         let (records, identity) = Records::open(self.store.clone()).await.unwrap();
         let us = Us { network: self.pipes.clone(), identity, device_name: "pocket".into() };
-        Client::with(us, records).await.unwrap()
+        Client::with(us, records)
     }
 
     /// A client that is paired with the host.
