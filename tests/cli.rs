@@ -1,7 +1,15 @@
 //! The program as a script or a person runs it: arguments in; output, exit code and files out.
 
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader, Lines};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
 
 /// A run of the program with nothing from this environment: no HOME, no colours, no terminal.
 fn farhelm(arguments: &[&str]) -> Command {
@@ -13,6 +21,75 @@ fn farhelm(arguments: &[&str]) -> Command {
 
 fn run(arguments: &[&str]) -> Output {
     farhelm(arguments).output().expect("the program starts")
+}
+
+/// A state directory that is gone after the test.
+fn state() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).expect("our own folder");
+    folder
+}
+
+/// A run with a state directory.
+fn run_in(state: &TempDir, arguments: &[&str]) -> Output {
+    farhelm(arguments).env("FARHELM_STATE_DIR", state.path()).output().expect("the program starts")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it wasn't killed")
+}
+
+/// A program that runs until it is told to stop, with its events.
+struct Service {
+    child: Child,
+    events: Lines<BufReader<ChildStdout>>,
+}
+
+impl Service {
+    fn start(state: &Path, arguments: &[&str]) -> Self {
+        let mut command = farhelm(arguments);
+        command.arg("--json").env("FARHELM_STATE_DIR", state).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let events = BufReader::new(child.stdout.take().expect("it was piped")).lines();
+        Self { child, events }
+    }
+
+    /// A host that listens on loopback and finds no Codex.
+    fn host(state: &TempDir) -> Self {
+        let mut host = Self::start(state.path(), &["host", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+        host.wait_for("started");
+        host
+    }
+
+    /// The next event of this kind; others before it are dropped.
+    fn wait_for(&mut self, is: &str) -> Value {
+        loop {
+            let line = self.events.next().expect("it says that before it ends").expect("its output is text");
+            let event: Value = serde_json::from_str(&line).expect("an event is JSON");
+            if event["is"] == is {
+                return event;
+            }
+            assert_eq!(event["error"], Value::Null, "{event}");
+        }
+    }
+
+    fn stop(&mut self, signal: Signal) -> i32 {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process has an id");
+        kill_process(pid, signal).expect("it runs");
+        self.child.wait().expect("it ends").code().expect("by itself")
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Commonly it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stdout(output)))
 }
 
 fn stdout(output: &Output) -> String {
@@ -111,4 +188,128 @@ fn a_reader_that_has_left_is_not_worth_a_word() {
     drop(reader);
     let failed = farhelm(&["man"]).stdout(writer).output().expect("the program starts");
     assert_eq!((failed.status.code(), stderr(&failed)), (Some(1), String::new()));
+}
+
+const RELAY: &str = "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq";
+
+#[test]
+fn without_a_home_the_state_directory_is_asked_for() {
+    let failed = run(&["devices"]);
+    assert_eq!(code(&failed), 19);
+    assert!(stderr(&failed).contains("--state-dir"), "{}", stderr(&failed));
+}
+
+#[test]
+fn a_state_directory_others_may_look_into_is_refused() {
+    let state = state();
+    fs::set_permissions(state.path(), Permissions::from_mode(0o755)).expect("our own folder");
+    let failed = run_in(&state, &["devices"]);
+    assert_eq!(code(&failed), 19);
+    assert!(stderr(&failed).contains("chmod 700"), "{}", stderr(&failed));
+}
+
+#[test]
+fn a_host_ends_cleanly_on_either_signal_and_frees_its_directory() {
+    let state = state();
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut host = Service::host(&state);
+        assert_eq!(host.stop(signal), 0);
+        host.wait_for("stopping");
+    }
+    assert!(!state.path().join("run/control.sock").exists());
+}
+
+#[test]
+fn a_second_host_is_told_who_the_first_one_is() {
+    let state = state();
+    let host = Service::host(&state);
+    let second = run_in(&state, &["host"]);
+    assert_eq!(code(&second), 19);
+    let said = stderr(&second);
+    assert!(said.contains(&format!("farhelm host (process {})", host.child.id())), "{said}");
+}
+
+#[test]
+fn a_host_without_codex_says_what_to_install() {
+    let state = state();
+    let mut host = Service::host(&state);
+    let codex = host.wait_for("codex");
+    assert_eq!(codex["ready"], false);
+    assert!(codex["text"].as_str().is_some_and(|text| text.contains("npm i -g @openai/codex")), "{codex}");
+}
+
+#[test]
+fn a_host_cannot_listen_on_a_taken_port() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("it is bound").port();
+    let failed = run_in(&state(), &["host", "--listen", &format!("/ip4/127.0.0.1/tcp/{port}")]);
+    assert_eq!(code(&failed), 20, "{}", stderr(&failed));
+}
+
+#[test]
+fn relays_are_added_listed_and_removed_while_no_host_runs() {
+    let state = state();
+    let added = run_in(&state, &["host", "relays", "add", RELAY, "--json"]);
+    assert_eq!((code(&added), json(&added)["changed"].clone()), (0, Value::Bool(true)));
+    let again = run_in(&state, &["host", "relays", "add", RELAY, "--json"]);
+    assert_eq!(json(&again)["changed"], false);
+    let listed = json(&run_in(&state, &["host", "relays", "list", "--json"]));
+    assert_eq!((listed["address"].as_str(), &listed["reserved"]), (Some(RELAY), &Value::Null));
+    assert_eq!(code(&run_in(&state, &["host", "relays", "remove", RELAY])), 0);
+    assert_eq!(code(&run_in(&state, &["host", "relays", "remove", RELAY])), 15);
+}
+
+#[test]
+fn relays_are_added_listed_and_removed_while_a_host_runs() {
+    let state = state();
+    let _host = Service::host(&state);
+    assert_eq!(code(&run_in(&state, &["host", "relays", "add", RELAY])), 0);
+    let listed = json(&run_in(&state, &["host", "relays", "list", "--json"]));
+    assert_eq!((listed["address"].as_str(), &listed["reserved"]), (Some(RELAY), &Value::Bool(false)));
+    assert_eq!(code(&run_in(&state, &["host", "relays", "remove", RELAY])), 0);
+    assert_eq!(code(&run_in(&state, &["host", "relays", "remove", RELAY])), 15);
+}
+
+#[test]
+fn what_is_no_relay_is_refused_before_a_host_starts() {
+    for arguments in [&["host", "--relay", "here"][..], &["host", "relays", "add", "/ip4/192.0.2.7/tcp/4001"]] {
+        assert_eq!(code(&run_in(&state(), arguments)), 2, "{arguments:?}");
+    }
+}
+
+#[test]
+fn removing_an_unknown_phone_is_named_whether_a_host_runs_or_not() {
+    let state = state();
+    assert_eq!(code(&run_in(&state, &["devices", "revoke", "nobody"])), 15);
+    let _host = Service::host(&state);
+    assert_eq!(code(&run_in(&state, &["devices", "revoke", "nobody"])), 15);
+}
+
+#[test]
+fn a_code_needs_a_running_host() {
+    assert_eq!(code(&run_in(&state(), &["pair", "--yes"])), 13);
+}
+
+#[test]
+fn without_a_terminal_a_code_needs_yes() {
+    let state = state();
+    let _host = Service::host(&state);
+    let failed = run_in(&state, &["pair"]);
+    assert_eq!(code(&failed), 2);
+    assert!(stderr(&failed).contains("--yes"), "{}", stderr(&failed));
+}
+
+#[test]
+fn a_code_is_given_as_json_and_as_a_picture_for_its_owner_only() {
+    let state = state();
+    let _host = Service::host(&state);
+    let picture = state.path().join("ticket.png");
+    let mut pair = Service::start(state.path(), &["pair", "--yes", "--png", picture.to_str().expect("a path")]);
+    let ticket = pair.wait_for("ticket");
+    assert!(ticket["text"].as_str().is_some_and(|text| text.starts_with("FARHELM:")));
+    assert_eq!(fs::metadata(&picture).expect("the picture is there").permissions().mode() & 0o777, 0o600);
+    assert_eq!(pair.stop(Signal::INT), 130);
+
+    let again = run_in(&state, &["pair", "--yes", "--png", picture.to_str().expect("a path")]);
+    assert_eq!(code(&again), 19, "an existing picture is left alone: {}", stderr(&again));
 }

@@ -1,11 +1,16 @@
 //! The command line: one definition for parsing, help, completions and manual pages, and one file a command.
 //!
-//! A command's `run` takes its arguments and returns a [`Failure`] at worst; what it does is in
+//! A command's `run` takes its arguments and a [`Context`] and returns a [`Failure`] at worst; what it does is in
 //! other rooms (`host`, `demo`, the phone and relay crates). Doc comments of the arguments are the help.
 
 mod completions;
+mod context;
+mod devices;
 mod exit;
+mod home;
+mod host;
 mod man;
+mod pair;
 pub mod units;
 
 use std::path::PathBuf;
@@ -14,6 +19,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+pub use context::Context;
 pub use exit::{Exit, Failure};
 
 /// Replaces what `-v` says about the log, in the syntax of `tracing_subscriber::EnvFilter`.
@@ -45,6 +51,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Host(host::Host),
+    Pair(pair::Pair),
+    Devices(devices::Devices),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -73,10 +82,25 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
+    let context = Context::new(cli.state_dir.as_deref(), cli.json);
     match cli.command {
+        Command::Host(args) => block_on(&context, host::run(args, &context)),
+        Command::Pair(args) => block_on(&context, pair::run(args, &context)),
+        Command::Devices(args) => block_on(&context, devices::run(args, &context)),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }
+}
+
+/// Runs an asynchronous command. At its end the runtime isn't waited for: a thread may hang in a terminal's read.
+fn block_on(context: &Context, command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(Exit::Failed, error))?;
+    let ended = runtime.block_on(async {
+        context.watch_signals().map_err(|error| Failure::new(Exit::Failed, error))?;
+        command.await
+    });
+    runtime.shutdown_background();
+    ended
 }
 
 fn start_log(verbose: u8) {
@@ -113,6 +137,16 @@ mod tests {
         out.push((path.to_owned(), command.render_long_help().to_string()));
     }
 
+    /// What a shell would make of an example: quotes hold words together, redirections end it.
+    fn words(line: &str) -> Vec<String> {
+        let parts = line.split('"').enumerate();
+        let words = parts.flat_map(|(number, part)| match number % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        });
+        words.take_while(|word| !matches!(word.as_str(), ">" | "<" | "|")).collect()
+    }
+
     #[test]
     fn every_help_is_as_reviewed() {
         let mut command = Cli::command();
@@ -126,19 +160,17 @@ mod tests {
 
     #[test]
     fn every_command_shows_examples_that_parse() {
-        let mut command = Cli::command();
-        command.build();
-        let mut all = Vec::new();
-        helps(command, "farhelm", &mut all);
-        for (path, help) in all.iter().filter(|(path, _)| path != "farhelm") {
-            let examples = help.lines().map(str::trim).filter(|line| line.starts_with("farhelm "));
-            let parsed = examples.map(|line| {
-                let words = line.split([' ']).take_while(|word| !matches!(*word, ">" | "|"));
-                Cli::try_parse_from(words).map(|_| ()).map_err(|error| format!("{line}: {error}"))
-            });
-            let parsed: Vec<_> = parsed.collect();
-            assert!(!parsed.is_empty(), "no example in the help of {path}");
-            parsed.into_iter().for_each(|example| assert_eq!(example, Ok(())));
+        let mut left: Vec<clap::Command> = Cli::command().get_subcommands().cloned().collect();
+        while let Some(command) = left.pop() {
+            left.extend(command.get_subcommands().cloned());
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<_> = help.lines().map(str::trim).filter(|line| line.starts_with("farhelm ")).collect();
+            assert!(!examples.is_empty(), "{} has no example", command.get_name());
+            for example in examples {
+                if let Err(error) = Cli::try_parse_from(words(example)) {
+                    panic!("{example}: {error}");
+                }
+            }
         }
     }
 }

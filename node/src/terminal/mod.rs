@@ -5,6 +5,7 @@
 
 pub mod approval;
 pub mod ask;
+pub mod ceremony;
 pub mod diff;
 pub mod invitation;
 pub mod picture;

@@ -1,0 +1,148 @@
+//! `farhelm devices`: the phones that may steer this host, and how to remove one. Asks the running host, and reads the
+//! host's book itself where none runs.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, Subcommand};
+use farhelm_platform::lock::Lock;
+
+use super::home::HostHome;
+use super::{Context, Exit, Failure};
+use crate::host::control::{Client, ControlError, DeviceRow, Reply, Request};
+use crate::host::devices::{self, Devices as Book};
+use crate::terminal::sanitize;
+
+/// Show or remove paired phones
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  farhelm devices\n  farhelm devices revoke \"Ann's phone\"")]
+pub(super) struct Devices {
+    #[command(subcommand)]
+    command: Option<DevicesCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum DevicesCommand {
+    /// Show paired phones
+    #[command(after_help = "Example:\n  farhelm devices list --json")]
+    List,
+    /// Remove a phone; its sessions are cut before this returns
+    #[command(after_help = "Example:\n  farhelm devices revoke 12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5")]
+    Revoke {
+        /// The phone's name, or its peer id, or the beginning or end of that
+        device: String,
+    },
+}
+
+pub(super) async fn run(args: Devices, context: &Context) -> Result<(), Failure> {
+    match args.command.unwrap_or(DevicesCommand::List) {
+        DevicesCommand::List => list(context).await,
+        DevicesCommand::Revoke { device } => revoke(&device, context).await,
+    }
+}
+
+async fn list(context: &Context) -> Result<(), Failure> {
+    let devices = match ask(&Request::Devices, context).await? {
+        Some(Reply::Devices { devices }) => devices,
+        Some(_) => return Err(ControlError::Language.into()),
+        None => AtRest::open(context)?.book.list()?.iter().map(DeviceRow::from).collect(),
+    };
+    if devices.is_empty() {
+        context.note("No phone is paired. Pair one with `farhelm pair` while `farhelm host` runs.");
+    }
+    devices.iter().try_for_each(|device| context.say(device, || row(device, SystemTime::now())))
+}
+
+async fn revoke(who: &str, context: &Context) -> Result<(), Failure> {
+    let device = match ask(&Request::Revoke { who: who.to_owned() }, context).await? {
+        Some(Reply::Revoked { device }) => device,
+        Some(Reply::Refused { message }) => return Err(Failure::new(Exit::NotFound, message)),
+        Some(_) => return Err(ControlError::Language.into()),
+        None => {
+            let host = AtRest::open(context)?;
+            let device = host.book.find(who)?;
+            host.book.revoke(device.key)?;
+            DeviceRow::from(&device)
+        }
+    };
+    let removed = serde_json::json!({ "is": "revoked", "device": &device });
+    context.say(&removed, || format!("Removed “{}” ({}).", sanitize::line(&device.name), sanitize::line(&device.id)))
+}
+
+/// Asks the running host; `None` if none runs.
+pub(super) async fn ask(request: &Request, context: &Context) -> Result<Option<Reply>, Failure> {
+    let runtime = context.directories()?.runtime().to_owned();
+    let asked = async {
+        match Client::connect(&runtime).await {
+            Ok(client) => Ok(Some(client.ask(request).await?)),
+            Err(ControlError::NotRunning) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    };
+    context.unless_stopped(asked).await
+}
+
+/// The book of a host that doesn't run, and the lock that keeps it from starting meanwhile.
+struct AtRest {
+    book: Book,
+    _lock: Lock,
+}
+
+impl AtRest {
+    fn open(context: &Context) -> Result<Self, Failure> {
+        let HostHome { identity, store, lock, .. } = HostHome::open(context, "farhelm devices")?;
+        Ok(Self { book: Book::open(Arc::new(identity), Arc::new(store))?, _lock: lock })
+    }
+}
+
+fn row(device: &DeviceRow, now: SystemTime) -> String {
+    let since = |ms: u64| {
+        let then = SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+        ago(now.duration_since(then).unwrap_or_default())
+    };
+    let seen = device.last_seen_ms.map_or_else(|| "never seen".into(), |ms| format!("seen {}", since(ms)));
+    let (name, id) = (sanitize::line(&device.name), sanitize::line(&device.id));
+    format!("{name}  {id}  paired {}, {seen}", since(device.paired_at_ms))
+}
+
+/// About how long ago; nobody needs more here.
+fn ago(span: Duration) -> String {
+    match span.as_secs() {
+        0..60 => "just now".into(),
+        seconds @ 60..3600 => format!("{} min ago", seconds / 60),
+        seconds @ 3600..86400 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} d ago", seconds / 86400),
+    }
+}
+
+impl From<devices::Error> for Failure {
+    fn from(error: devices::Error) -> Self {
+        let code = if matches!(error, devices::Error::Who(_)) { Exit::NotFound } else { Exit::State };
+        Self::new(code, error)
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        let code = if matches!(error, ControlError::NotRunning) { Exit::Unreachable } else { Exit::Failed };
+        Self::new(code, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_says_when_a_phone_was_seen() {
+        let device = DeviceRow {
+            id: "12D3Koo".into(),
+            name: "Ann's\x1b phone".into(),
+            paired_at_ms: 1_000,
+            last_seen_ms: Some(7_200_000),
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2 * 86_400);
+        assert_eq!(row(&device, now), "Ann's␛ phone  12D3Koo  paired 1 d ago, seen 1 d ago");
+        assert_eq!(ago(Duration::from_secs(90)), "1 min ago");
+    }
+}

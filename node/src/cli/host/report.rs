@@ -1,0 +1,128 @@
+//! What a running host says at its terminal: who and where it is, how it stands with Codex, what goes on when it stops.
+
+use std::path::PathBuf;
+
+use farhelm_core::wire::envelope::HostState;
+use serde::Serialize;
+
+use super::super::{Context, Failure};
+use crate::host::app_server::{How, State};
+use crate::host::{Config, Host};
+use crate::terminal::sanitize;
+
+/// What scripts read, one a line. Not an envelope of the protocol.
+#[derive(Debug, Serialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+enum Event {
+    Started { id: String, name: String, folder: PathBuf },
+    Codex { ready: bool, text: String, desk_command: Option<String> },
+    Reachable { relays: Vec<String>, direct: Vec<String> },
+    Stopping { running: Vec<String> },
+}
+
+pub(super) struct Report<'a> {
+    context: &'a Context,
+    name: String,
+    folder: PathBuf,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(context: &'a Context, config: &Config) -> Self {
+        Self { context, name: config.name.clone(), folder: config.folder.clone() }
+    }
+
+    pub(super) fn started(&self, host: &Host) -> Result<(), Failure> {
+        let (id, name, folder) = (host.node_id().to_string(), self.name.clone(), self.folder.clone());
+        let text = format!(
+            "Host “{}” ({id})\nThreads from phones work in {}. Ctrl-C stops it.",
+            sanitize::line(&name),
+            sanitize::line(&folder.display().to_string()),
+        );
+        self.context.say(&Event::Started { id, name, folder }, || text)?;
+        if host.relays()?.is_empty() {
+            self.context.note(
+                "No relay is known, so phones find it only on this network or where it can be reached directly.\n  \
+                 → on a machine with a public address run `farhelm relay`, then here `farhelm host relays add` with \
+                 the address it prints",
+            );
+        }
+        Ok(())
+    }
+
+    /// Says what changes until the program is stopped.
+    pub(super) async fn follow(&self, host: &Host) -> Result<(), Failure> {
+        let (mut codex, mut about) = (host.codex(), host.about());
+        let mut said = (None, None);
+        loop {
+            let (state, reachable) = (codex.borrow_and_update().clone(), Reachable::of(&about.borrow_and_update()));
+            if said.0.as_ref() != Some(&state) {
+                self.codex(&state)?;
+                said.0 = Some(state);
+            }
+            if said.1.as_ref() != Some(&reachable) {
+                self.reachable(&reachable)?;
+                said.1 = Some(reachable);
+            }
+            tokio::select! {
+                () = self.context.stop.cancelled() => return Ok(()),
+                Ok(()) = codex.changed() => {}
+                Ok(()) = about.changed() => {}
+                else => return Ok(()),
+            }
+        }
+    }
+
+    fn codex(&self, state: &State) -> Result<(), Failure> {
+        let (ready, text, desk_command) = match state {
+            State::Connecting { why: None } => return Ok(()),
+            State::Connecting { why: Some(why) } => (false, format!("Codex: {why}; connecting again"), None),
+            State::Away { why, what_to_do } => (false, format!("Codex: {why}\n  → {what_to_do}"), None),
+            State::Ready { version, how, .. } => {
+                let warning = version.warning().map(|warning| format!("\n  {warning}")).unwrap_or_default();
+                (true, format!("Codex {version}, {how}{warning}"), how.desk_command())
+            }
+        };
+        let at_the_desk = desk_command.iter().map(|command| format!("\n  → at the desk: {command}"));
+        let shown = sanitize::block(&format!("{text}{}", at_the_desk.collect::<String>()));
+        self.context.say(&Event::Codex { ready, text, desk_command }, || shown)
+    }
+
+    fn reachable(&self, reachable: &Reachable) -> Result<(), Failure> {
+        let Reachable { relays, direct } = reachable.clone();
+        if relays.is_empty() && direct.is_empty() {
+            return Ok(());
+        }
+        let through: String = relays.iter().map(|relay| format!("\n  {}", sanitize::line(relay))).collect();
+        let text = match relays.len() {
+            0 => "Reachable on this network".into(),
+            _ => format!("Reachable on this network and through{through}"),
+        };
+        self.context.say(&Event::Reachable { relays, direct }, || text)
+    }
+
+    pub(super) async fn stopping(&self, host: &Host) -> Result<(), Failure> {
+        let running = host.running().await;
+        let titles: Vec<String> = running.into_iter().map(|(thread, title)| format!("{title} ({thread})")).collect();
+        let own = matches!(&*host.codex().borrow(), State::Ready { how: How::Own { .. }, .. });
+        let list: String = titles.iter().map(|title| format!("\n  {}", sanitize::line(title))).collect();
+        let text = match (titles.len(), own) {
+            (0, _) => "Stopping.".into(),
+            (_, true) => format!("Stopping, and with it these turns of its own app-server:{list}"),
+            (_, false) => format!("Stopping. Codex goes on with these turns, and no phone hears of them:{list}"),
+        };
+        self.context.say(&Event::Stopping { running: titles }, || text)
+    }
+}
+
+/// Where phones are told to look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Reachable {
+    relays: Vec<String>,
+    direct: Vec<String>,
+}
+
+impl Reachable {
+    fn of(about: &HostState) -> Self {
+        Self { relays: about.relays.clone(), direct: about.direct.clone() }
+    }
+}
