@@ -41,7 +41,8 @@ pub fn ip(address: &Multiaddr) -> Option<IpAddr> {
     })
 }
 
-/// Loopback, private (RFC 1918, RFC 4193), carrier NAT (RFC 6598), link-local: what means nothing to the internet.
+/// Whether it means something on the internet: neither loopback, private (RFC 1918, RFC 4193), carrier NAT (RFC 6598)
+/// nor link-local. The ranges for documentation count as global: network tests build their internet of them.
 pub fn is_global(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
@@ -55,7 +56,7 @@ pub fn is_global(ip: IpAddr) -> bool {
     }
 }
 
-/// Whether one node can be there at all: neither unspecified, broadcast nor multicast, nor documentation (RFC 5737).
+/// Whether one node can be there at all: neither unspecified, broadcast nor multicast.
 pub fn is_routable(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !(ip.is_unspecified() || ip.is_broadcast() || ip.is_multicast() || ip.octets()[0] == 0),

@@ -249,11 +249,15 @@ impl Driver {
                 break;
             }
         }
+        self.publish();
+    }
+
+    /// Writes down how things stand, for the handles; before any event that tells of it.
+    fn publish(&self) {
         let states = self.reservations.states().filter_map(|(relay, state, addresses)| {
             Some(Reservation { relay: NodeId::from_peer_id(&relay).ok()?, state, addresses: addresses.to_vec() })
         });
-        let states = states.collect();
-        let refused = self.swarm.behaviour().door.refused();
+        let (states, refused) = (states.collect(), self.swarm.behaviour().door.refused());
         let mut shared = self.shared();
         shared.status.reservations = states;
         shared.status.refused_connections = refused;
@@ -276,11 +280,13 @@ impl Driver {
                 let _ = self.swarm.disconnect_peer_id(relay);
             }
             reservations::Output::Up { relay, addresses } => {
+                self.publish();
                 if let Ok(relay) = NodeId::from_peer_id(&relay) {
                     self.emit(Event::ReservationUp { relay, addresses });
                 }
             }
             reservations::Output::Down { relay } => {
+                self.publish();
                 if let Ok(relay) = NodeId::from_peer_id(&relay) {
                     self.emit(Event::ReservationDown { relay });
                 }

@@ -44,6 +44,8 @@ pub struct Config {
     pub limits: Limits,
     /// Every connection is pinged this often; one that fails to answer twice is closed.
     pub ping_interval: Duration,
+    /// How long the answer to a ping may take.
+    pub ping_timeout: Duration,
     /// Inbound streams that may wait for the receiver of [`Endpoint::start`]; further ones are reset.
     pub waiting_streams: usize,
 }
@@ -60,6 +62,7 @@ impl Config {
             admission: None,
             limits: Limits::default(),
             ping_interval: Duration::from_secs(15),
+            ping_timeout: Duration::from_secs(10),
             waiting_streams: 64,
         }
     }

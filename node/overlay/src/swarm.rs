@@ -22,9 +22,6 @@ use crate::{admission, streams, transport};
 /// Connections without a stream are kept this long: long enough for a resume or a hole punch to find them.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A ping unanswered for this long failed.
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Inbound connections whose handshake isn't finished; beyond it new ones are refused.
 const MAX_PENDING: u32 = 64;
 
@@ -69,7 +66,9 @@ pub(crate) fn build(config: &Config) -> Result<Parts, Error> {
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits()),
         door: Door::new(config.limits.clone(), config.admission.clone(), details),
-        ping: ping::Behaviour::new(ping::Config::new().with_interval(config.ping_interval).with_timeout(PING_TIMEOUT)),
+        ping: ping::Behaviour::new(
+            ping::Config::new().with_interval(config.ping_interval).with_timeout(config.ping_timeout),
+        ),
         streams,
     };
     let config = swarm::Config::with_tokio_executor()

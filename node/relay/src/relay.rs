@@ -164,7 +164,14 @@ impl Relay {
         let (events, _) = broadcast::channel(EVENTS);
         let (stop, stopped) = mpsc::channel(1);
         let status = Arc::new(Mutex::new(Status::default()));
-        let task = Task { swarm, ledger, status: status.clone(), events: events.clone(), circuits: HashMap::new() };
+        let task = Task {
+            swarm,
+            ledger,
+            status: status.clone(),
+            events: events.clone(),
+            circuits: HashMap::new(),
+            said: Vec::new(),
+        };
         runtime.spawn(task.run(stopped));
         Ok(Self(Arc::new(Inner { id, multiaddrs, status, events, stop })))
     }
@@ -295,6 +302,8 @@ struct Task {
     events: broadcast::Sender<Event>,
     /// How many circuits each pair has. libp2p may say twice that one closed (once for each end's connection).
     circuits: HashMap<(PeerId, PeerId), usize>,
+    /// Events to send once the status agrees with them.
+    said: Vec<Event>,
 }
 
 impl Task {
@@ -328,12 +337,16 @@ impl Task {
         let _ = tokio::time::timeout(CLOSE_GRACE, closed).await;
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         *lock(&self.status) = Status {
             connections: self.swarm.network_info().connection_counters().num_established() as usize,
             reservations: lock(&self.ledger).len(),
             circuits: self.circuits.values().sum(),
         };
+        for event in self.said.drain(..) {
+            // Nobody may be listening.
+            let _ = self.events.send(event);
+        }
     }
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -395,14 +408,11 @@ impl Task {
         }
     }
 
-    fn emit(&self, peer: PeerId, event: impl FnOnce(NodeId) -> Event) {
-        if let Ok(peer) = NodeId::from_peer_id(&peer) {
-            // Nobody may be listening.
-            let _ = self.events.send(event(peer));
-        }
+    fn emit(&mut self, peer: PeerId, event: impl FnOnce(NodeId) -> Event) {
+        self.said.extend(NodeId::from_peer_id(&peer).ok().map(event));
     }
 
-    fn emit_pair(&self, from: PeerId, to: PeerId, event: impl FnOnce(NodeId, NodeId) -> Event) {
+    fn emit_pair(&mut self, from: PeerId, to: PeerId, event: impl FnOnce(NodeId, NodeId) -> Event) {
         if let Ok(to) = NodeId::from_peer_id(&to) {
             self.emit(from, |from| event(from, to));
         }

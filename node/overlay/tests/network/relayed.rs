@@ -3,7 +3,7 @@
 use farhelm_overlay::{Error, Event, Route, Transport, Via};
 use farhelm_relay::Relay;
 
-use crate::world::{Node, On, identity, relay, relay_config, round_trip};
+use crate::world::{Node, On, config, identity, relay, relay_config, round_trip};
 
 #[tokio::test]
 async fn two_nodes_in_memory_meet_through_a_relay() {
@@ -20,8 +20,8 @@ async fn two_nodes_in_memory_meet_through_a_relay() {
 }
 
 async fn punches_through(seed: u8, on: On) -> Transport {
-    let relay = relay(seed, on).await;
-    let (mut host, mut phone) = (Node::new(seed + 1, on).await, Node::new(seed + 2, on).await);
+    let relay = relay(seed, if on == On::Everywhere { On::Both } else { on }).await;
+    let (mut host, mut phone) = (Node::start(config(seed + 1, on)), Node::start(config(seed + 2, on)));
     let addresses = host.reserve(&relay).await;
     let host = host.echo();
     let relayed = phone.endpoint.connect(host.node_id(), addresses).await.unwrap();
@@ -57,6 +57,11 @@ async fn a_relayed_path_becomes_direct_over_quic() {
 #[tokio::test]
 async fn a_relayed_path_becomes_direct_with_both() {
     punches_through(50, On::Both).await;
+}
+
+#[tokio::test]
+async fn a_relayed_path_becomes_direct_between_nodes_on_every_interface() {
+    punches_through(70, On::Everywhere).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Streams go where they are sent, and one that can't be taken harms no other.
 
-use farhelm_overlay::{Config, ConnectError, ConnectionId, OpenError, Route, Transport};
+use std::time::Duration;
+
+use farhelm_overlay::{Config, ConnectError, ConnectionId, Event, OpenError, Protocol, Route, Transport};
 
 use crate::world::{Node, On, config, node_id, round_trip};
 
@@ -69,7 +71,7 @@ async fn a_full_queue_resets_streams_and_blocks_nobody() {
     };
     tokio::time::timeout(crate::world::PATIENCE, dropped).await.expect("never: a dropped stream");
     host.accept().await;
-    while let Ok(Some(_)) = tokio::time::timeout(std::time::Duration::from_millis(200), host.incoming.recv()).await {}
+    while let Ok(Some(_)) = tokio::time::timeout(Duration::from_millis(200), host.incoming.recv()).await {}
     other.endpoint.connect(host.id(), host.addresses()).await.unwrap();
     let host_id = host.id();
     let _host = host.echo();
@@ -77,6 +79,41 @@ async fn a_full_queue_resets_streams_and_blocks_nobody() {
     round_trip(&mut stream).await.unwrap();
     let (_, mut stream) = eager.endpoint.open(host_id, Route::Best).await.unwrap();
     round_trip(&mut stream).await.unwrap();
+}
+
+/// Passes bytes between its first caller and `to` until told to stop; then it keeps the sockets and says nothing.
+async fn cable(to: std::net::SocketAddr) -> (std::net::SocketAddr, tokio::sync::oneshot::Sender<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (cut, mut is_cut) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = tokio::net::TcpStream::connect(to).await.unwrap();
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+            _ = &mut is_cut => std::future::pending().await,
+        }
+    });
+    (address, cut)
+}
+
+#[tokio::test]
+async fn a_connection_that_falls_silent_is_closed() {
+    let quick = |seed| Config {
+        ping_interval: Duration::from_millis(200),
+        ping_timeout: Duration::from_millis(500),
+        ..config(seed, On::Tcp)
+    };
+    let (mut host, mut phone) = (Node::with(quick(103)).await, Node::with(quick(104)).await);
+    let Some(Protocol::Tcp(port)) = host.addresses()[0].iter().last() else { panic!("a TCP address") };
+    let (through, cut) = cable(([127, 0, 0, 1], port).into()).await;
+    let address = format!("/ip4/127.0.0.1/tcp/{}", through.port()).parse().unwrap();
+    phone.endpoint.connect(host.id(), vec![address]).await.unwrap();
+    let host_id = host.id();
+    phone.until("a ping", |event| matches!(event, Event::PathChanged(p) if p.peer == host_id).then_some(())).await;
+    cut.send(()).unwrap();
+    phone.until_down(host.id()).await;
+    host.until_down(phone.id()).await;
 }
 
 #[tokio::test]
@@ -158,7 +195,7 @@ async fn a_node_on_every_interface_tells_the_concrete_ones() {
 
 #[tokio::test]
 async fn an_address_of_another_machine_can_not_be_listened_on() {
-    let config = Config { listen: vec!["/ip4/192.0.2.1/tcp/0".parse().unwrap()], ..config(19, On::Tcp) };
+    let config = Config { listen: vec!["/ip4/203.0.113.1/tcp/0".parse().unwrap()], ..config(19, On::Tcp) };
     let error = farhelm_overlay::Endpoint::start(config);
     assert!(matches!(error, Err(farhelm_overlay::Error::Listen { .. })), "{error:?}");
 }

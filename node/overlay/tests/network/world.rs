@@ -26,6 +26,8 @@ pub(crate) enum On {
     Tcp,
     Quic,
     Both,
+    /// As a program starts it: every interface, IPv4 and IPv6.
+    Everywhere,
 }
 
 impl On {
@@ -35,6 +37,7 @@ impl On {
             On::Tcp => &["/ip4/127.0.0.1/tcp/0"],
             On::Quic => &["/ip4/127.0.0.1/udp/0/quic-v1"],
             On::Both => &["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"],
+            On::Everywhere => return Config::new(identity(0)).listen,
         };
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
