@@ -1,11 +1,10 @@
-//! One connection to an app-server: a WebSocket over its Unix socket, opened by `initialize`, then one task that
-//! writes what the [`Client`]s ask and sorts what comes in.
+//! One connection to an app-server after its [`handshake`](super::handshake): a task that writes what the [`Client`]s
+//! ask and sorts what comes in.
 //!
 //! It isn't kept up: it ends with a [`ConnectionError`] at the first fault, and the supervisor makes another. A message
 //! that can't be read means the two don't understand each other, so it is such a fault, too.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,16 +13,15 @@ use farhelm_core::codex::message::{self, Id, Incoming, RpcError};
 use farhelm_core::wire::limits;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, interval_at, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tokio_util::sync::CancellationToken;
 
-use super::version::Version;
+use super::handshake::{Connection, INITIALIZE};
 use super::{Epoch, Event};
 
 /// Bytes of messages that wait beyond the queue of events before the connection is cut: seven seconds of the fastest
@@ -35,9 +33,6 @@ const IN_FLIGHT: usize = 128;
 
 /// Written messages that wait for the socket.
 const OUTBOX: usize = 32;
-
-/// The WebSocket upgrade and `initialize` in all; measured 0.2 s, 0.6 s on a fresh CODEX_HOME.
-const OPENING: Duration = Duration::from_secs(10);
 
 /// A message handed to the socket. The app-server always reads: what it can't handle it refuses.
 const WRITING: Duration = Duration::from_secs(20);
@@ -108,21 +103,6 @@ impl From<tungstenite::Error> for ConnectionError {
     }
 }
 
-/// An initialized connection whose task doesn't run yet.
-pub(super) struct Connection {
-    socket: WebSocketStream<UnixStream>,
-    /// What arrived beside the answer to `initialize`.
-    early: VecDeque<Incoming>,
-    hello: Hello,
-}
-
-/// What the app-server says of itself.
-#[derive(Debug, Clone)]
-pub(super) struct Hello {
-    pub(super) version: Version,
-    pub(super) codex_home: PathBuf,
-}
-
 /// What a request came to.
 #[derive(Debug)]
 pub(super) enum Fate {
@@ -132,6 +112,10 @@ pub(super) enum Fate {
     NotSent,
 }
 
+/// The connection has ended.
+#[derive(Debug)]
+pub(super) struct Ended;
+
 enum Outgoing {
     Request { id: i64, text: String, fate: oneshot::Sender<Fate> },
     Answer { text: String, written: oneshot::Sender<()> },
@@ -139,10 +123,10 @@ enum Outgoing {
 
 /// Where the rest of the program leaves its messages for a connection.
 #[derive(Debug, Clone)]
-pub(super) struct Client(Arc<Desk>);
+pub(super) struct Client(Arc<Exchange>);
 
 #[derive(Debug)]
-struct Desk {
+struct Exchange {
     outbox: mpsc::Sender<Outgoing>,
     in_flight: Mutex<HashMap<i64, oneshot::Sender<Fate>>>,
     slots: Semaphore,
@@ -156,74 +140,23 @@ pub(super) struct Driver {
     outbox: mpsc::Receiver<Outgoing>,
 }
 
-impl Connection {
-    /// Shakes hands: the WebSocket upgrade, without an `Origin` (Codex refuses any), then `initialize`.
-    pub(super) async fn open(stream: UnixStream) -> Result<Self, ConnectionError> {
-        timeout(OPENING, Self::shake_hands(stream)).await.unwrap_or(Err(ConnectionError::NoAnswer))
-    }
-
-    async fn shake_hands(stream: UnixStream) -> Result<Self, ConnectionError> {
-        let limit = Some(limits::APP_SERVER_MESSAGE);
-        let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
-        let upgrade = client_async_with_config("ws://localhost/", stream, Some(config)).await;
-        let (mut socket, _) = upgrade.map_err(|error| ConnectionError::NoWebSocket(error.to_string()))?;
-        socket.send(Message::text(message::request(INITIALIZE, "initialize", &introduction()))).await?;
-        let (outcome, early) = answer_to_initialize(&mut socket).await?;
-        let hello = Hello::read(&outcome.map_err(ConnectionError::Refused)?);
-        socket.send(Message::text(message::notification("initialized"))).await?;
-        Ok(Self { socket, early, hello })
-    }
-
-    /// What the app-server said of itself.
-    pub(super) fn hello(&self) -> &Hello {
-        &self.hello
-    }
-
-    /// Splits it into where messages are left and the task that carries them.
-    pub(super) fn split(self) -> (Client, Driver) {
-        let (sender, outbox) = mpsc::channel(OUTBOX);
-        let desk = Desk {
-            outbox: sender,
-            in_flight: Mutex::default(),
-            slots: Semaphore::new(IN_FLIGHT),
-            next: AtomicI64::new(INITIALIZE + 1),
-        };
-        let client = Client(Arc::new(desk));
-        (client.clone(), Driver { connection: self, client, outbox })
-    }
-}
-
-fn introduction() -> Value {
-    let version = env!("CARGO_PKG_VERSION");
-    json!({
-        "clientInfo": { "name": "farhelm", "title": "Farhelm", "version": version },
-        "capabilities": { "experimentalApi": true, "requestAttestation": false },
-    })
-}
-
-type Answered = (Result<Value, RpcError>, VecDeque<Incoming>);
-
-async fn answer_to_initialize(socket: &mut WebSocketStream<UnixStream>) -> Result<Answered, ConnectionError> {
-    let mut early = VecDeque::new();
-    while early.len() < EARLY {
-        match received(socket.next().await)? {
-            Some((Incoming::Response { id: Id::Number(INITIALIZE), result }, _)) => return Ok((result, early)),
-            Some((incoming, _)) => early.push_back(incoming),
-            None => {}
-        }
-    }
-    Err(ConnectionError::Unexpected("no answer to `initialize` among its first messages"))
-}
-
-impl Hello {
-    fn read(answer: &Value) -> Self {
-        let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
-        Self { version: Version::of_user_agent(text("userAgent")), codex_home: text("codexHome").into() }
-    }
+/// Splits a connection into where messages are left and the task that carries them.
+pub(super) fn split(connection: Connection) -> (Client, Driver) {
+    let (sender, outbox) = mpsc::channel(OUTBOX);
+    let exchange = Exchange {
+        outbox: sender,
+        in_flight: Mutex::default(),
+        slots: Semaphore::new(IN_FLIGHT),
+        next: AtomicI64::new(INITIALIZE + 1),
+    };
+    let client = Client(Arc::new(exchange));
+    (client.clone(), Driver { connection, client, outbox })
 }
 
 /// The message in what the socket gave, with its length; `None` for those WebSocket itself takes care of.
-fn received(given: Option<Result<Message, tungstenite::Error>>) -> Result<Option<(Incoming, usize)>, ConnectionError> {
+pub(super) fn received(
+    given: Option<Result<Message, tungstenite::Error>>,
+) -> Result<Option<(Incoming, usize)>, ConnectionError> {
     match given.ok_or(ConnectionError::Closed)?? {
         Message::Text(text) => Ok(Some((Incoming::parse(text.as_bytes())?, text.len()))),
         Message::Binary(_) => Err(ConnectionError::Unexpected("a binary message")),
@@ -240,21 +173,21 @@ impl Client {
 
     /// A number for a request. It is taken back when the guard is dropped, so that nothing waits for a caller who left.
     pub(super) fn number(&self) -> Number<'_> {
-        Number { id: self.0.next.fetch_add(1, Ordering::Relaxed), desk: &self.0 }
+        Number { id: self.0.next.fetch_add(1, Ordering::Relaxed), exchange: &self.0 }
     }
 
     /// Leaves a request; `Err` if the connection has ended.
-    pub(super) async fn send(&self, id: i64, text: String) -> Result<oneshot::Receiver<Fate>, ()> {
+    pub(super) async fn send(&self, id: i64, text: String) -> Result<oneshot::Receiver<Fate>, Ended> {
         let (fate, awaited) = oneshot::channel();
-        self.0.outbox.send(Outgoing::Request { id, text, fate }).await.map_err(drop)?;
+        self.0.outbox.send(Outgoing::Request { id, text, fate }).await.map_err(|_| Ended)?;
         Ok(awaited)
     }
 
     /// Writes an answer; `Err` if the connection ended before that.
-    pub(super) async fn answer(&self, text: String) -> Result<(), ()> {
+    pub(super) async fn answer(&self, text: String) -> Result<(), Ended> {
         let (written, awaited) = oneshot::channel();
-        self.0.outbox.send(Outgoing::Answer { text, written }).await.map_err(drop)?;
-        awaited.await.map_err(drop)
+        self.0.outbox.send(Outgoing::Answer { text, written }).await.map_err(|_| Ended)?;
+        awaited.await.map_err(|_| Ended)
     }
 }
 
@@ -262,16 +195,16 @@ impl Client {
 #[derive(Debug)]
 pub(super) struct Number<'a> {
     pub(super) id: i64,
-    desk: &'a Desk,
+    exchange: &'a Exchange,
 }
 
 impl Drop for Number<'_> {
     fn drop(&mut self) {
-        self.desk.waiting(|waiting| waiting.remove(&self.id));
+        self.exchange.waiting(|waiting| waiting.remove(&self.id));
     }
 }
 
-impl Desk {
+impl Exchange {
     fn waiting<T>(&self, with: impl FnOnce(&mut HashMap<i64, oneshot::Sender<Fate>>) -> T) -> T {
         with(&mut self.in_flight.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -295,12 +228,12 @@ impl Driver {
     ) -> ConnectionError {
         let Connection { socket, early, hello } = self.connection;
         let (sink, stream) = socket.split();
-        let desk = self.client.0;
-        let mut reader = Reader { desk: &desk, epoch, events, backlog: Backlog::default() };
+        let exchange = self.client.0;
+        let mut reader = Reader { exchange: &exchange, epoch, events, backlog: Backlog::default() };
         reader.backlog.push(Event::Up { epoch, version: hello.version }, 0);
         early.into_iter().for_each(|incoming| reader.sort(incoming, 0));
         let why = tokio::select! {
-            why = write(sink, &mut self.outbox, &desk) => why,
+            why = write(sink, &mut self.outbox, &exchange) => why,
             why = reader.run(stream) => why,
             () = stop.cancelled() => ConnectionError::Stopped,
         };
@@ -311,14 +244,14 @@ impl Driver {
                 let _ = fate.send(Fate::NotSent);
             }
         }
-        desk.waiting(HashMap::clear);
+        exchange.waiting(HashMap::clear);
         why
     }
 }
 
 type Sink = SplitSink<WebSocketStream<UnixStream>, Message>;
 
-async fn write(mut sink: Sink, outbox: &mut mpsc::Receiver<Outgoing>, desk: &Desk) -> ConnectionError {
+async fn write(mut sink: Sink, outbox: &mut mpsc::Receiver<Outgoing>, exchange: &Exchange) -> ConnectionError {
     let mut pings = interval_at(Instant::now() + PING, PING);
     loop {
         let (message, written) = tokio::select! {
@@ -327,7 +260,7 @@ async fn write(mut sink: Sink, outbox: &mut mpsc::Receiver<Outgoing>, desk: &Des
                 // Nobody waits for the answer: don't ask.
                 Some(Outgoing::Request { fate, .. }) if fate.is_closed() => continue,
                 Some(Outgoing::Request { id, text, fate }) => {
-                    desk.waiting(|waiting| waiting.insert(id, fate));
+                    exchange.waiting(|waiting| waiting.insert(id, fate));
                     (Message::text(text), None)
                 }
                 Some(Outgoing::Answer { text, written }) => (Message::text(text), Some(written)),
@@ -344,7 +277,7 @@ async fn write(mut sink: Sink, outbox: &mut mpsc::Receiver<Outgoing>, desk: &Des
 
 /// Reads and sorts. Answers go to their callers at once, past events that wait.
 struct Reader<'a> {
-    desk: &'a Desk,
+    exchange: &'a Exchange,
     epoch: Epoch,
     events: &'a mpsc::Sender<Event>,
     backlog: Backlog,
@@ -384,7 +317,7 @@ impl Reader<'_> {
     fn sort(&mut self, incoming: Incoming, length: usize) {
         let epoch = self.epoch;
         let event = match incoming {
-            Incoming::Response { id: Id::Number(id), result } => return self.desk.answered(id, result),
+            Incoming::Response { id: Id::Number(id), result } => return self.exchange.answered(id, result),
             Incoming::Request { id: Id::Number(id), method, params } => Event::Request { epoch, id, method, params },
             // No release does so. The desk, which is asked too, can answer it.
             Incoming::Request { id: Id::Text(_), method, .. } => {
@@ -409,9 +342,3 @@ impl Backlog {
         Some(event)
     }
 }
-
-/// The number of `initialize`.
-const INITIALIZE: i64 = 0;
-
-/// Messages that may stand before the answer to `initialize`.
-const EARLY: usize = 64;

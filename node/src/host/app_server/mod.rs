@@ -34,6 +34,7 @@ mod codex;
 mod command;
 mod connection;
 pub mod daemon;
+mod handshake;
 mod own;
 mod request;
 mod source;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::backoff::Backoff;
-use super::connection::{Client, Fate};
+use super::connection::{Client, Ended, Fate};
 
 /// Why a request has no result.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -111,7 +111,7 @@ impl Client {
             return Err(RequestError::TooLarge(text.len()));
         }
         let left = timeout_at(deadline, self.send(number.id, text)).await.map_err(|_| RequestError::Busy)?;
-        let fate = left.map_err(|()| RequestError::Away)?;
+        let fate = left.map_err(|Ended| RequestError::Away)?;
         match timeout_at(deadline, fate).await.map_err(|_| RequestError::Timeout)? {
             Ok(Fate::Answered(outcome)) => outcome.map_err(RequestError::from),
             Ok(Fate::NotSent) => Err(RequestError::Away),
@@ -129,7 +129,7 @@ impl Client {
         if text.len() > APP_SERVER_MESSAGE {
             return Err(ReplyError::TooLarge(text.len()));
         }
-        timeout(REPLYING, self.answer(text)).await.unwrap_or(Err(())).map_err(|()| ReplyError::Lost)
+        timeout(REPLYING, self.answer(text)).await.unwrap_or(Err(Ended)).map_err(|Ended| ReplyError::Lost)
     }
 }
 

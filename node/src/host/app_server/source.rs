@@ -14,8 +14,9 @@ use tokio::net::UnixStream;
 
 use super::Options;
 use super::codex::{self, Codex, Missing};
-use super::connection::{Connection, ConnectionError};
+use super::connection::ConnectionError;
 use super::daemon;
+use super::handshake::Connection;
 use super::own::{Own, OwnError};
 
 /// Which app-server the host looks for.

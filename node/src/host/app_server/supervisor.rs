@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
-use super::connection::{Connection, ConnectionError, Hello};
+use super::connection::{self, ConnectionError};
+use super::handshake::{Connection, Hello};
 use super::source::{Finder, How, SourceError};
 use super::{Event, Live, Options, Shared, Source, State};
 
@@ -63,12 +64,12 @@ async fn keep_up(finder: &mut Finder, shared: &Shared, events: &mpsc::Sender<Eve
 /// Runs a connection to its end.
 async fn connected(connection: Connection, how: How, shared: &Shared, events: &mpsc::Sender<Event>) -> ControlFlow<()> {
     let epoch = rand::random();
-    let Hello { version, codex_home } = connection.hello().clone();
+    let Hello { version, codex_home } = connection.hello.clone();
     tracing::info!(%version, %how, "connected to Codex");
     if let Some(warning) = version.warning() {
         tracing::warn!("{warning}");
     }
-    let (client, driver) = connection.split();
+    let (client, driver) = connection::split(connection);
     // Before anybody is told, so that whoever is told can ask.
     shared.set_live(Some(Live { epoch, client }));
     shared.to(State::Ready { epoch, version, how, codex_home });
