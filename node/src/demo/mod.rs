@@ -7,3 +7,5 @@
 pub mod agent;
 pub mod model;
 pub mod scenario;
+pub mod story;
+pub mod world;
