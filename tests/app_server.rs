@@ -4,13 +4,15 @@
 
 #[path = "support/codex.rs"]
 mod codex;
+#[path = "support/codex_home.rs"]
+mod codex_home;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use codex::CodexHome;
+use codex_home::CodexHome;
 use farhelm::demo::model::Model;
 use farhelm::host::app_server::{
     AppServer, Codex, Epoch, Event, How, Options, RequestError, Source, State, TESTED, daemon,

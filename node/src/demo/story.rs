@@ -19,6 +19,9 @@ use crate::host::desk::{Consent, Desk, Event};
 /// How long a step may take before the story gives up: ten times what the slowest took on a busy machine.
 const STEP: Duration = Duration::from_secs(20);
 
+/// How long the story waits for a round trip to be measured; it is told without, then.
+const MEASURE: Duration = Duration::from_secs(1);
+
 /// What is asked of the agent. The words in capitals are the script's ([`super::scenario`]).
 const COMMAND: &str = "Please leave a mark. ESCALATE cmd=touch made-from-the-phone.txt";
 const PATCH: &str = "Now a file outside of the folder. PATCH file=../greeting.txt";
@@ -140,7 +143,7 @@ pub async fn run(world: &World, agent: &str, tell: &mut (dyn FnMut(Step) + Send)
     let host = pair(world, tell).await?;
     let mut state = host.state();
     let relayed = live(&mut state, |_| true, "a session").await?;
-    tell(path_step(&relayed));
+    tell(path_step(&host, relayed).await);
     let started = host.start(COMMAND).await?;
     tell(Step::Said { prompt: COMMAND.into() });
     let mut thread = host.watch(&started.thread).await?;
@@ -149,7 +152,7 @@ pub async fn run(world: &World, agent: &str, tell: &mut (dyn FnMut(Step) + Send)
     let made = world.work().join("made-from-the-phone.txt");
     check(made.exists(), "the approved command ran, but its file isn't there")?;
     let direct = live(&mut state, Path::is_direct, "a direct path").await?;
-    tell(path_step(&direct));
+    tell(path_step(&host, direct).await);
     let turn = host.send(&started.thread, PATCH).await?;
     tell(Step::Said { prompt: PATCH.into() });
     decide(&host, Decision::Accept, tell).await?;
@@ -239,13 +242,26 @@ async fn live(
     }
 }
 
-fn path_step(path: &Path) -> Step {
+/// The path in words, with its round trip as soon as that is measured; it may change under us, and then it isn't said.
+async fn path_step(host: &farhelm_phone::Host, path: Path) -> Step {
     let words = match path.via {
         Via::Direct => format!("direct, {:?}", path.transport),
         Via::Relay(Some(relay)) => format!("through relay {relay}, {:?} to it", path.transport),
         Via::Relay(None) => format!("through a relay, {:?} to it", path.transport),
     };
-    let round_trip_ms = path.round_trip.map(|rtt| rtt.as_secs_f64() * 1e3);
+    let mut state = host.state();
+    let measured = |state: &Connection| match state {
+        Connection::Live(now) => now.via != path.via || now.round_trip.is_some(),
+        _ => true,
+    };
+    let round_trip = match timeout(MEASURE, state.wait_for(measured)).await {
+        Ok(Ok(state)) => match &*state {
+            Connection::Live(now) if now.via == path.via => now.round_trip,
+            _ => None,
+        },
+        _ => None,
+    };
+    let round_trip_ms = round_trip.map(|rtt| rtt.as_secs_f64() * 1e3);
     Step::Path { direct: path.is_direct(), path: words, round_trip_ms }
 }
 
