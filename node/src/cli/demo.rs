@@ -27,7 +27,7 @@ const GOOD: Style = AnsiColor::Green.on_default();
 /// touched, and nothing is left behind.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  farhelm demo\n  farhelm demo --codex")]
-pub struct Demo {
+pub(super) struct Demo {
     /// Put the real `codex` on PATH behind the host, in a CODEX_HOME of its own
     #[arg(long)]
     codex: bool,
@@ -35,7 +35,8 @@ pub struct Demo {
 
 /// Tells the story; whatever happens, the world is cleaned up.
 pub(super) async fn run(args: Demo, context: &Context) -> Result<(), Failure> {
-    let (behind, agent) = if args.codex { (Behind::Codex(None), "Codex") } else { (Behind::Script, "a scripted agent") };
+    let (behind, agent) =
+        if args.codex { (Behind::Codex(None), "Codex") } else { (Behind::Script, "a scripted agent") };
     let world = World::start(behind).await.map_err(|error| failure(&error))?;
     let mut teller = Teller { context, steps: 0, said: Ok(()) };
     let told = context.unless_stopped(async {

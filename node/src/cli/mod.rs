@@ -5,6 +5,7 @@
 
 mod completions;
 mod context;
+mod demo;
 mod devices;
 mod exit;
 mod home;
@@ -51,6 +52,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Host(host::Host),
     Pair(pair::Pair),
     Devices(devices::Devices),
@@ -84,6 +86,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::new(cli.state_dir.as_deref(), cli.json);
     match cli.command {
+        Command::Demo(args) => block_on(&context, demo::run(args, &context)),
         Command::Host(args) => block_on(&context, host::run(args, &context)),
         Command::Pair(args) => block_on(&context, pair::run(args, &context)),
         Command::Devices(args) => block_on(&context, devices::run(args, &context)),

@@ -8,7 +8,7 @@ use farhelm_core::codex::decision::Decision;
 use farhelm_core::codex::thread::{ItemKind, Thread, TurnStatus};
 use farhelm_core::pairing::Ticket;
 use farhelm_core::wire::limits;
-use farhelm_phone::{Connection, Path, ThreadWatch, Via};
+use farhelm_phone::{Connection, Path, ThreadWatch, Transport, Via};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -244,10 +244,15 @@ async fn live(
 
 /// The path in words, with its round trip as soon as that is measured; it may change under us, and then it isn't said.
 async fn path_step(host: &farhelm_phone::Host, path: Path) -> Step {
+    let transport = match path.transport {
+        Transport::Quic => "QUIC",
+        Transport::Tcp => "TCP",
+        Transport::Memory => "memory",
+    };
     let words = match path.via {
-        Via::Direct => format!("direct, {:?}", path.transport),
-        Via::Relay(Some(relay)) => format!("through relay {relay}, {:?} to it", path.transport),
-        Via::Relay(None) => format!("through a relay, {:?} to it", path.transport),
+        Via::Direct => format!("direct, {transport}"),
+        Via::Relay(Some(relay)) => format!("through relay {relay}, {transport} to it"),
+        Via::Relay(None) => format!("through a relay, {transport} to it"),
     };
     let mut state = host.state();
     let measured = |state: &Connection| match state {
