@@ -7,6 +7,8 @@
 mod agents;
 #[path = "support/app_server.rs"]
 mod app_server;
+#[path = "support/codex.rs"]
+mod codex;
 #[path = "support/transcript.rs"]
 mod transcript;
 
@@ -64,8 +66,7 @@ impl Stage {
     async fn end(mut self) -> Vec<String> {
         self.a.settle().await;
         self.b.settle().await;
-        let root = self.desk.root.path().canonicalize().expect("a folder");
-        let folder = root.to_string_lossy();
+        let folder = self.desk.root.to_string_lossy().into_owned();
         let mut lines = transcript::lines(&self.a.log, &folder);
         lines.push("-- the bystander --".into());
         lines.extend(transcript::lines(&self.b.log, &folder));
@@ -112,7 +113,7 @@ same!(a_command_inside_the_sandbox_needs_nobody, |stage| {
 
 same!(an_accepted_command_runs, |stage| {
     stage.decided("ESCALATE cmd=touch ../beside/a.txt && echo made", "accept").await;
-    assert!(stage.desk.root.path().join("beside/a.txt").exists());
+    assert!(stage.desk.beside().join("a.txt").exists());
 });
 
 same!(a_declined_command_does_not_run_and_the_turn_goes_on, |stage| {
@@ -128,7 +129,7 @@ same!(a_cancelled_command_ends_the_turn, |stage| {
 same!(an_unknown_decision_is_no_acceptance, |stage| {
     stage.decided("ESCALATE cmd=touch no.txt", "certainly").await;
     stage.decided("PATCH file=../beside/no.txt", "certainly").await;
-    assert!(!stage.desk.work().join("no.txt").exists() && !stage.desk.root.path().join("beside/no.txt").exists());
+    assert!(!stage.desk.work().join("no.txt").exists() && !stage.desk.beside().join("no.txt").exists());
 });
 
 same!(a_patch_inside_the_workspace_needs_nobody, |stage| {
@@ -144,7 +145,7 @@ same!(a_patch_that_does_not_fit_is_told_to_the_model, |stage| {
 
 same!(an_accepted_patch_outside_the_workspace_is_applied, |stage| {
     stage.decided("PATCH file=../beside/new.txt", "accept").await;
-    assert!(stage.desk.root.path().join("beside/new.txt").exists());
+    assert!(stage.desk.beside().join("new.txt").exists());
 });
 
 same!(a_patch_of_a_protected_folder_asks, |stage| {
@@ -154,12 +155,12 @@ same!(a_patch_of_a_protected_folder_asks, |stage| {
 
 same!(a_declined_patch_is_not_applied, |stage| {
     stage.decided("PATCH file=../beside/no.txt", "decline").await;
-    assert!(!stage.desk.root.path().join("beside/no.txt").exists());
+    assert!(!stage.desk.beside().join("no.txt").exists());
 });
 
 same!(a_cancelled_patch_ends_the_turn_and_never_completes, |stage| {
     stage.decided("PATCH file=../beside/no.txt", "cancel").await;
-    assert!(!stage.desk.root.path().join("beside/no.txt").exists());
+    assert!(!stage.desk.beside().join("no.txt").exists());
 });
 
 same!(a_failing_model_fails_the_turn_and_not_the_thread, |stage| {
@@ -317,7 +318,7 @@ async fn the_sandbox_denies_a_command_and_the_model_is_told() {
         let done = stage.a.method("turn/completed").await;
         let text = done["params"]["turn"]["items"][0]["text"].as_str().expect("an answer").to_owned();
         assert!(text.contains("touch: cannot touch '../beside/denied.txt': Read-only file system"), "{text}");
-        assert!(!stage.desk.root.path().join("beside/denied.txt").exists());
+        assert!(!stage.desk.beside().join("denied.txt").exists());
         stage.desk.close().await;
     }
 }

@@ -5,10 +5,19 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 /// One line a message. Ids are numbered as they appear, so that equal stories give equal lines.
+///
+/// Answers come first, then the thread's status, then the rest: Codex sends these three from different tasks, and which
+/// of two comes first varies from run to run. Within each the order counts.
 pub(crate) fn lines(log: &[Value], folder: &str) -> Vec<String> {
     let mut names = Names { folder, ids: HashMap::new() };
+    let mut log: Vec<&Value> = log.iter().filter(|message| !is_surroundings(message)).collect();
+    log.sort_by_key(|message| match message["method"].as_str() {
+        None => 0,
+        Some("thread/status/changed") => 1,
+        Some(_) => 2,
+    });
     let mut plain: Vec<Value> = Vec::new();
-    for message in log.iter().filter(|message| !is_surroundings(message)) {
+    for message in log {
         match plain.last_mut() {
             Some(last) if is_delta(last) && is_delta(message) => append(last, message),
             _ => plain.push(message.clone()),
@@ -66,6 +75,8 @@ impl Names<'_> {
         if object.contains_key("sessionId") {
             object.remove("path");
             object.remove("originator");
+            // Of whatever repository the scratch folder happens to be in.
+            object.remove("gitInfo");
         }
         object.into_iter().map(|(key, value)| (key.clone(), self.value(&key, value))).collect()
     }
