@@ -313,3 +313,77 @@ fn a_code_is_given_as_json_and_as_a_picture_for_its_owner_only() {
     let again = run_in(&state, &["pair", "--yes", "--png", picture.to_str().expect("a path")]);
     assert_eq!(code(&again), 19, "an existing picture is left alone: {}", stderr(&again));
 }
+
+const LOOPBACK: [&str; 5] = ["relay", "--listen", "/ip4/127.0.0.1/tcp/0", "--announce", "/ip4/127.0.0.1/tcp/0"];
+
+#[test]
+fn a_relay_keeps_its_key_over_a_restart_and_ends_cleanly() {
+    let state = state();
+    let mut ids = Vec::new();
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut relay = Service::start(state.path(), &LOOPBACK);
+        let listening = relay.wait_for("listening");
+        let (id, address) = (&listening["id"], listening["addresses"][0].as_str().expect("an address"));
+        assert!(address.ends_with(&format!("/p2p/{}", id.as_str().expect("an id"))), "{address}");
+        ids.push(id.clone());
+        assert_eq!(relay.stop(signal), 0);
+        relay.wait_for("stopping");
+    }
+    assert_eq!(ids[0], ids[1]);
+    let key = fs::metadata(state.path().join("relay/identity.key")).expect("the key is there");
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_taken_port_is_named_with_who_holds_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("it is bound").port();
+    let address = format!("/ip4/127.0.0.1/tcp/{port}");
+    let failed = run_in(&state(), &["relay", "--listen", &address, "--announce", &address]);
+    assert_eq!(code(&failed), 20);
+    let said = stderr(&failed);
+    assert!(
+        said.contains(&format!("TCP port {port} is held by ")) && said.contains(&std::process::id().to_string()),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_relay_that_nobody_could_find_does_not_start() {
+    let failed = run_in(&state(), &["relay", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+    assert_eq!(code(&failed), 20);
+    assert!(stderr(&failed).contains("--announce"), "{}", stderr(&failed));
+}
+
+#[test]
+fn a_second_relay_on_one_key_is_refused() {
+    let state = state();
+    let mut first = Service::start(state.path(), &LOOPBACK);
+    first.wait_for("listening");
+    assert_eq!(code(&run_in(&state, &LOOPBACK)), 19);
+}
+
+#[test]
+fn settings_come_from_the_file_and_unknown_ones_are_refused() {
+    let state = state();
+    let file = state.path().join("config/relay.toml");
+    fs::create_dir(state.path().join("config")).expect("our own folder");
+    fs::write(&file, "listen = [\"/ip4/127.0.0.1/tcp/0\"]\nannounce = [\"/ip4/127.0.0.1/tcp/0\"]\n")
+        .expect("our own file");
+    let mut relay = Service::start(state.path(), &["relay"]);
+    relay.wait_for("listening");
+    assert_eq!(relay.stop(Signal::TERM), 0);
+
+    fs::write(&file, "circuts = 7\n").expect("our own file");
+    let failed = run_in(&state, &["relay"]);
+    assert_eq!(code(&failed), 2);
+    assert!(stderr(&failed).contains("circuts") && stderr(&failed).contains("relay.toml"), "{}", stderr(&failed));
+    assert_eq!(code(&run_in(&state, &["relay", "--config", "/nowhere/relay.toml"])), 2);
+}
+
+#[test]
+fn limits_under_which_nothing_works_are_refused() {
+    for limit in [["--max-circuits", "0"], ["--circuits-per-peer", "0"], ["--circuit-bytes", "1MB"]] {
+        assert_eq!(code(&run_in(&state(), &[&LOOPBACK[..], &limit].concat())), 2, "{limit:?}");
+    }
+}

@@ -12,6 +12,8 @@ mod home;
 mod host;
 mod man;
 mod pair;
+mod ports;
+mod relay;
 pub mod units;
 
 use std::path::PathBuf;
@@ -56,6 +58,7 @@ enum Command {
     Host(host::Host),
     Pair(pair::Pair),
     Devices(devices::Devices),
+    Relay(relay::Relay),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -90,6 +93,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Host(args) => block_on(&context, host::run(args, &context)),
         Command::Pair(args) => block_on(&context, pair::run(args, &context)),
         Command::Devices(args) => block_on(&context, devices::run(args, &context)),
+        Command::Relay(args) => block_on(&context, relay::run(args, &context)),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }
@@ -108,7 +112,7 @@ fn block_on(context: &Context, command: impl Future<Output = Result<(), Failure>
 
 fn start_log(verbose: u8) {
     let from_flag = match verbose {
-        0 => "off,farhelm=warn",
+        0 => "off,farhelm=error",
         1 => "warn,farhelm=info",
         2 => "info,farhelm=debug",
         _ => "debug,farhelm=trace",

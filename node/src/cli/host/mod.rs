@@ -15,7 +15,7 @@ use tokio::net::UnixListener;
 
 use super::home::{HostHome, machine_name};
 use super::pair::{self, Pair};
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, ports};
 use crate::host::app_server::{self, Source, State};
 use crate::host::{self, control};
 use crate::terminal::ask;
@@ -195,6 +195,7 @@ impl FromStr for UnixAddress {
 impl From<host::Error> for Failure {
     fn from(error: host::Error) -> Self {
         let code = match &error {
+            host::Error::Overlay(farhelm_overlay::Error::AddressInUse { address }) => return ports::taken(address),
             host::Error::Overlay(farhelm_overlay::Error::Listen { .. }) => Exit::Listen,
             host::Error::Overlay(_) => Exit::Failed,
             host::Error::Devices(_) | host::Error::Store(_) => Exit::State,
