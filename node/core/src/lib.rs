@@ -17,4 +17,6 @@ pub mod identity;
 pub mod pairing;
 pub mod policy;
 pub mod session;
+#[cfg(test)]
+mod vectors;
 pub mod wire;

@@ -64,3 +64,6 @@ impl Tombstone {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod vectors;

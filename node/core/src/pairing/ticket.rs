@@ -327,3 +327,5 @@ fn unpack(packed: &[u8]) -> Result<Vec<Multiaddr>, Error> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

@@ -208,6 +208,9 @@ impl fmt::Debug for Opener {
 }
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -262,3 +262,6 @@ fn encode(kind: u16, body: &impl Serialize) -> Vec<u8> {
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, cbor::Error> {
     cbor::from_slice(body, limits::ENVELOPE)
 }
+
+#[cfg(test)]
+mod vectors;

@@ -79,6 +79,9 @@ impl Reassembly {
 }
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

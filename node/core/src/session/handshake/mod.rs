@@ -9,6 +9,8 @@ mod message;
 pub mod phone;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 use serde::{Deserialize, Serialize};
 

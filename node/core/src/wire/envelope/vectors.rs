@@ -1,0 +1,235 @@
+//! `envelope.json`: every kind encoded, what must be skipped, and what must be refused.
+
+use serde::Serialize;
+
+use super::*;
+use crate::codex::approval::{Act, Change, Content};
+use crate::codex::decision::Decision;
+use crate::codex::thread::{Item, ItemKind, Progress, Status, Turn, TurnStatus};
+use crate::identity::Identity;
+use crate::vectors::{check, counting, diagnostic, hex, unhex};
+
+#[derive(Serialize)]
+struct Vectors {
+    what: &'static str,
+    kinds: Vec<Kind>,
+    skipped: Vec<Skipped>,
+    refused: Vec<Refused>,
+}
+
+#[derive(Serialize)]
+struct Kind {
+    kind: u16,
+    name: &'static str,
+    from: &'static str,
+    envelope: String,
+    body: String,
+}
+
+#[derive(Serialize)]
+struct Skipped {
+    what: &'static str,
+    envelope: String,
+    reads: String,
+}
+
+#[derive(Serialize)]
+struct Refused {
+    what: &'static str,
+    envelope: String,
+}
+
+fn device() -> Identity {
+    Identity::from_seed(&counting(0x01))
+}
+
+fn host() -> NodeId {
+    Identity::from_seed(&counting(0x21)).node_id()
+}
+
+fn key() -> Key {
+    Key { epoch: ByteArray::new(counting(0x71)), request: 3 }
+}
+
+fn approval(act: Act) -> Approval {
+    Approval {
+        key: key(),
+        environment: "local".into(),
+        thread: "t1".into(),
+        turn: "u1".into(),
+        item: "i1".into(),
+        content: Content {
+            act,
+            reason: Some("to see whether it builds".into()),
+            approval_policy: "on-request".into(),
+            sandbox: "workspace-write".into(),
+        },
+        deadline_ms: 1_800_086_400_000,
+    }
+}
+
+fn command() -> Approval {
+    approval(Act::Command { command: "cargo test".into(), folder: "/work".into(), permissions: None })
+}
+
+fn files() -> Approval {
+    let change = Change { path: "/work/a".into(), kind: "add".into(), moved_to: None, diff: "hello\n".into() };
+    approval(Act::Files { changes: vec![change], grant_root: None })
+}
+
+fn withheld() -> Approval {
+    let (kind, about, why) = ("writeStdin".into(), "y".into(), "It isn't an ordinary command.".into());
+    approval(Act::Withheld { kind, about, why })
+}
+
+fn thread() -> Thread {
+    let item = Item {
+        id: "i1".into(),
+        open: false,
+        truncated: false,
+        kind: ItemKind::Command {
+            command: "ls".into(),
+            folder: "/work".into(),
+            output: "a\n".into(),
+            exit_code: Some(0),
+            status: Progress::Completed,
+        },
+    };
+    let turn = Turn { id: "u1".into(), status: TurnStatus::InProgress, items: vec![item], ..Turn::default() };
+    let mut thread = Thread::new("t1");
+    thread.preview = "list the files".into();
+    thread.folder = "/work".into();
+    thread.status = Status::Active { waiting_on_approval: true, waiting_on_input: false };
+    thread.turns = vec![turn];
+    thread
+}
+
+fn state(codex: CodexState) -> Envelope {
+    let relay = "/ip4/203.0.113.7/tcp/4001/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    Envelope::Host(HostState {
+        name: "workshop-desk".into(),
+        folder: "/work".into(),
+        codex,
+        relays: vec![relay.into()],
+        direct: vec!["/ip4/192.168.1.20/tcp/40111".into()],
+    })
+}
+
+fn response(result: Result<&str, (FailedBy, &str)>) -> Envelope {
+    let failure = |(by, message): (FailedBy, &str)| Failure { by, message: message.into() };
+    let result = result.map(ByteBuf::from).map_err(failure);
+    Envelope::Response(Response { id: ByteArray::new(counting(0x51)), result })
+}
+
+fn decided(result: Result<(), DecisionRefusal>) -> Envelope {
+    Envelope::Decided(Decided { key: key(), result })
+}
+
+fn resolved(outcome: Outcome, by: Option<NodeId>) -> Envelope {
+    Envelope::Resolved(Resolved { key: key(), outcome, by })
+}
+
+/// At least one of every kind, and one of every form that differs.
+fn envelopes() -> Vec<Envelope> {
+    let id = ByteArray::new(counting(0x51));
+    let params = ByteBuf::from(r#"{"limit":20}"#);
+    let notified = ByteBuf::from(r#"{"threadId":"t1","turnId":"u1","itemId":"i2","delta":"He"}"#);
+    let signed = SignedDecision::sign(&device(), host(), &command(), Decision::Accept).unwrap();
+    vec![
+        Envelope::Request(Request { id, method: "thread/list".into(), params }),
+        Envelope::Watch(Watch { threads: vec!["t1".into()] }),
+        Envelope::Decision(signed),
+        response(Ok(r#"{"data":[]}"#)),
+        response(Err((FailedBy::CodexAway, "Codex is away"))),
+        Envelope::Notification(Notification { method: "item/agentMessage/delta".into(), params: notified }),
+        state(CodexState::Ready("0.169.0".into())),
+        state(CodexState::Away("starting".into())),
+        Envelope::Snapshot(Snapshot { thread: thread() }),
+        Envelope::Approvals(Approvals { open: vec![command(), files(), withheld()] }),
+        Envelope::Approval(command()),
+        resolved(Outcome::Accepted, Some(device().node_id())),
+        resolved(Outcome::Elsewhere, None),
+        decided(Ok(())),
+        decided(Err(DecisionRefusal::NotWhatIsShown)),
+        Envelope::Ping(Beat { n: 1 }),
+        Envelope::Pong(Beat { n: 1 }),
+        Envelope::Closing(Closing { reason: CloseReason::Stopping }),
+    ]
+}
+
+/// A kind's name and who sends it. Without a wildcard: a new kind doesn't compile until it has a vector's row.
+fn describe(envelope: &Envelope) -> (&'static str, &'static str) {
+    match envelope {
+        Envelope::Request(_) => ("Request", "phone"),
+        Envelope::Watch(_) => ("Watch", "phone"),
+        Envelope::Decision(_) => ("Decision", "phone"),
+        Envelope::Response(_) => ("Response", "host"),
+        Envelope::Notification(_) => ("Notification", "host"),
+        Envelope::Host(_) => ("Host", "host"),
+        Envelope::Snapshot(_) => ("Snapshot", "host"),
+        Envelope::Approvals(_) => ("Approvals", "host"),
+        Envelope::Approval(_) => ("Approval", "host"),
+        Envelope::Resolved(_) => ("Resolved", "host"),
+        Envelope::Decided(_) => ("Decided", "host"),
+        Envelope::Ping(_) => ("Ping", "either"),
+        Envelope::Pong(_) => ("Pong", "either"),
+        Envelope::Closing(_) => ("Closing", "either"),
+        Envelope::Unknown(_) => ("Unknown", "nobody"),
+    }
+}
+
+fn kind(envelope: &Envelope) -> Kind {
+    let encoded = envelope.encode();
+    assert_eq!(Envelope::decode(&encoded).as_ref(), Ok(envelope));
+    let (kind, body): (u16, ByteBuf) = cbor::from_slice(&encoded, limits::ENVELOPE).unwrap();
+    let (name, from) = describe(envelope);
+    Kind { kind, name, from, envelope: hex(encoded), body: diagnostic(&body) }
+}
+
+fn skipped(what: &'static str, envelope: &str, expected: &Envelope) -> Skipped {
+    assert_eq!(Envelope::decode(&unhex(envelope)).as_ref(), Ok(expected), "{what}");
+    Skipped { what, envelope: envelope.into(), reads: diagnostic(&unhex(envelope)) }
+}
+
+fn refused(what: &'static str, envelope: String) -> Refused {
+    assert!(Envelope::decode(&unhex(&envelope)).is_err(), "{what}");
+    Refused { what, envelope }
+}
+
+/// An envelope whose body, a map of fewer than 23 fields, is given a further field `"x": null`.
+fn with_stranger(envelope: &Envelope) -> String {
+    let (kind, body): (u16, ByteBuf) = cbor::from_slice(&envelope.encode(), limits::ENVELOPE).unwrap();
+    let mut body = body.into_vec();
+    body[0] += 1;
+    body.extend([0x61, b'x', 0xf6]);
+    hex(cbor::to_vec(&(kind, ByteBuf::from(body))))
+}
+
+#[test]
+fn envelopes_are_as_in_the_vectors() {
+    let ping = Envelope::Ping(Beat { n: 1 });
+    let all = envelopes();
+    let skipped = vec![
+        skipped("a kind of a later version", "82187f41f6", &Envelope::Unknown(127)),
+        skipped("a field of a later version", &with_stranger(&ping), &ping),
+    ];
+    let refused = vec![
+        refused("a field of a later version in a decision", with_stranger(&all[2])),
+        refused("a field of a later version in an approval", with_stranger(&Envelope::Approval(command()))),
+        refused("an unknown word where one of a list stands", "82182250a166726561736f6e686c61756e63686564".into()),
+        refused("a body that isn't wrapped into a byte string", "821820a1616e01".into()),
+        refused("a byte after the body's end", "82182045a1616e0100".into()),
+        refused("a byte after the envelope's end", "82182044a1616e0100".into()),
+        refused("a third element", "83182044a1616e01f6".into()),
+        refused("a missing field", "82182041a0".into()),
+        refused("nothing", String::new()),
+    ];
+    let kinds = all.iter().map(kind).collect();
+    let what = "Every kind of envelope: [kind, body as a byte string of CBOR]. `body` is in diagnostic notation (RFC 8949 \
+                section 8). Then envelopes of which a part is skipped, and envelopes that end the path.";
+    check(
+        "envelope.json",
+        include_str!("../../../../../tests/vectors/envelope.json"),
+        &Vectors { what, kinds, skipped, refused },
+    );
+}
