@@ -210,6 +210,9 @@ fn labelled(label: Label, message: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
+mod published;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

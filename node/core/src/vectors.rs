@@ -39,6 +39,11 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
     HEXLOWER.decode(text.as_bytes()).unwrap()
 }
 
+/// As many bytes as are asked for.
+pub(crate) fn unhex_array<const N: usize>(text: &str) -> [u8; N] {
+    unhex(text).try_into().unwrap()
+}
+
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors")
 }

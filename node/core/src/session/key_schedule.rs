@@ -96,6 +96,9 @@ fn expand<const N: usize>(prk: &Hkdf<Sha256>, label: &str) -> Zeroizing<[u8; N]>
 }
 
 #[cfg(test)]
+mod published;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -8,6 +8,8 @@ pub mod host;
 mod message;
 pub mod phone;
 #[cfg(test)]
+mod published;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod vectors;
