@@ -1,3 +1,5 @@
+//! What tickets must do, and what is refused.
+
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
 use super::*;
