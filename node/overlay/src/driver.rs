@@ -27,10 +27,10 @@ use crate::streams::{Arrival, Control};
 use crate::swarm::{BehaviourEvent, Parts};
 use crate::transport::is_taken;
 
-/// How long the first dial waits for our listeners to say where they listen.
+/// How long the first dial waits for a listener to say where it listens.
 const LISTEN_GRACE: Duration = Duration::from_secs(1);
 
-/// How long a wildcard listener gets to tell all its interfaces.
+/// How long the other listeners and interfaces get after that.
 const INTERFACES_GRACE: Duration = Duration::from_millis(100);
 
 /// How long connections get to close at shutdown.
@@ -157,25 +157,24 @@ impl Driver {
     /// Dialling before the sockets are known would use a fresh port, which no NAT maps later: hole punching offers
     /// the port of the connection to the relay.
     async fn await_listeners(&mut self) {
-        let told = async {
-            while !self.starting.is_empty() {
+        let listeners = self.starting.len();
+        let first = async {
+            while listeners > 0 && self.starting.len() == listeners {
                 let event = self.swarm.select_next_some().await;
                 self.on_event(event);
             }
         };
-        if tokio::time::timeout(LISTEN_GRACE, told).await.is_err() {
-            tracing::debug!("a listener has no address yet");
+        if tokio::time::timeout(LISTEN_GRACE, first).await.is_err() {
+            tracing::warn!("no listener has an address yet; hole punching may fail");
         }
-        if self.wildcard {
-            // Its interfaces are told one by one, loopback first.
-            let more = async {
-                loop {
-                    let event = self.swarm.select_next_some().await;
-                    self.on_event(event);
-                }
-            };
-            let Err(_over) = tokio::time::timeout(INTERFACES_GRACE, more).await;
-        }
+        // A wildcard tells its interfaces one by one, loopback first; one of IPv6 tells nothing where there is none.
+        let rest = async {
+            while self.wildcard || !self.starting.is_empty() {
+                let event = self.swarm.select_next_some().await;
+                self.on_event(event);
+            }
+        };
+        let _over = tokio::time::timeout(INTERFACES_GRACE, rest).await;
     }
 
     async fn close_all(&mut self) {

@@ -24,8 +24,8 @@ use crate::swarm::{self, Behaviour, BehaviourEvent};
 /// Events a slow subscriber may lag behind before it loses the oldest (and is told so).
 const EVENTS: usize = 256;
 
-/// How long sockets get to say which port they have.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long sockets get to say which port they have, where the system chose it.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long connections get to close at shutdown.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
@@ -208,15 +208,18 @@ impl Relay {
 
 /// Listens on every address; gives the sockets as they are, ports filled in.
 async fn listen(swarm: &mut Swarm<Behaviour>, wanted: &[Multiaddr]) -> Result<Vec<Multiaddr>, Error> {
-    let mut starting: HashMap<ListenerId, Multiaddr> = HashMap::new();
-    let mut first_failure = None;
+    let (mut sockets, mut unknown, mut first_failure) = (Vec::new(), HashMap::new(), None);
     for address in wanted {
         if is_taken(address) {
             return Err(Error::AddressInUse { address: address.clone() });
         }
         match swarm.listen_on(address.clone()) {
+            Ok(id) if has_port(address) => {
+                tracing::debug!(%address, listener = ?id, "listening");
+                sockets.push(address.clone());
+            }
             Ok(id) => {
-                starting.insert(id, address.clone());
+                unknown.insert(id, address.clone());
             }
             Err(error) => {
                 // Commonly IPv6 on a machine that has none; fatal only if nothing else works.
@@ -226,29 +229,32 @@ async fn listen(swarm: &mut Swarm<Behaviour>, wanted: &[Multiaddr]) -> Result<Ve
             }
         }
     }
-    let mut sockets = Vec::new();
-    let told = async {
-        while !starting.is_empty() {
-            match swarm.select_next_some().await {
-                SwarmEvent::NewListenAddr { listener_id, address } => {
-                    sockets.extend(starting.remove(&listener_id).map(|wanted| with_ports_of(&wanted, &address)));
-                }
-                SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                    if let (Some(address), Err(source)) = (starting.remove(&listener_id), reason) {
-                        first_failure.get_or_insert(Error::Listen { address, source });
-                    }
-                }
-                _ => {}
-            }
-        }
-    };
-    if tokio::time::timeout(LISTEN_TIMEOUT, told).await.is_err() {
-        tracing::warn!("some sockets have not told their address; going on without them");
-    }
+    sockets.extend(learn_ports(swarm, unknown).await);
     match first_failure {
         Some(error) if sockets.is_empty() => Err(error),
         _ => Ok(sockets),
     }
+}
+
+/// Whether the address says its port, so that nobody needs to wait for the socket to tell it.
+fn has_port(address: &Multiaddr) -> bool {
+    !address.iter().any(|part| matches!(part, Protocol::Tcp(0) | Protocol::Udp(0) | Protocol::Memory(0)))
+}
+
+/// Waits for the sockets to tell which port the system gave them. On a machine without IPv6 some never do.
+async fn learn_ports(swarm: &mut Swarm<Behaviour>, mut unknown: HashMap<ListenerId, Multiaddr>) -> Vec<Multiaddr> {
+    let mut sockets = Vec::new();
+    let told = async {
+        while !unknown.is_empty() {
+            if let SwarmEvent::NewListenAddr { listener_id, address } = swarm.select_next_some().await {
+                sockets.extend(unknown.remove(&listener_id).map(|wanted| with_ports_of(&wanted, &address)));
+            }
+        }
+    };
+    if tokio::time::timeout(LISTEN_TIMEOUT, told).await.is_err() {
+        tracing::warn!("some sockets have not told their port; going on without them");
+    }
+    sockets
 }
 
 /// The wanted address, which may be a wildcard, with the ports really got.
