@@ -10,7 +10,9 @@
 //! | `rates` | how often a peer or a household may ask |
 //! | `ledger` | who holds a reservation, so that renewals are never refused for lack of room |
 //! | `swarm` | the composition of behaviours |
-//! | [`relay`] | the handle and its task |
+//! | `sockets` | listening, and the ports really got |
+//! | [`relay`] | the handle |
+//! | `task` | what owns the swarm |
 //!
 //! Prints nothing: the program does.
 
@@ -19,7 +21,9 @@ pub mod config;
 mod ledger;
 mod rates;
 pub mod relay;
+mod sockets;
 mod swarm;
+mod task;
 
 pub use config::Config;
 pub use farhelm_overlay::{Multiaddr, Transports};
