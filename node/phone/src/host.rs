@@ -93,6 +93,17 @@ impl Host {
         self.outlets.approvals.subscribe()
     }
 
+    /// The approvals that are open now, by the host's own word on the connection there is; waits for both.
+    pub async fn pending(&self, patience: Duration) -> Result<Vec<Approval>, Error> {
+        let mut listed = self.outlets.listed.subscribe();
+        let waited = async {
+            self.live(patience).await?;
+            listed.wait_for(|listed| *listed).await.map_err(|_| Error::Stopped).map(drop)
+        };
+        timeout(patience, waited).await.unwrap_or(Err(Error::NoAnswer))?;
+        Ok(self.outlets.approvals.borrow().clone())
+    }
+
     /// What happens from now on.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.outlets.events.subscribe()

@@ -70,6 +70,7 @@ impl Supervisor {
         for new in open.into_iter().filter(|approval| !before.contains(approval)) {
             self.emit(Event::Approval(new));
         }
+        self.outlets.listed.send_replace(true);
         self.send_all();
     }
 

@@ -106,6 +106,7 @@ impl Supervisor {
     fn drop_line(&mut self) {
         self.direct = None;
         if let Some(line) = self.line.take() {
+            self.outlets.listed.send_replace(false);
             self.count(&line);
             self.calls.lost(line.id);
         }

@@ -95,6 +95,8 @@ pub(crate) struct Outlets {
     pub(crate) state: watch::Sender<Connection>,
     pub(crate) host: watch::Sender<Option<HostState>>,
     pub(crate) approvals: watch::Sender<Vec<Approval>>,
+    /// Whether the host has listed them on the line there is.
+    pub(crate) listed: watch::Sender<bool>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) sent: AtomicU64,
     pub(crate) received: AtomicU64,
@@ -332,6 +334,7 @@ pub(crate) fn outlets(state: Connection) -> Arc<Outlets> {
         state: watch::Sender::new(state),
         host: watch::Sender::new(None),
         approvals: watch::Sender::new(Vec::new()),
+        listed: watch::Sender::new(false),
         events: broadcast::Sender::new(256),
         sent: AtomicU64::new(0),
         received: AtomicU64::new(0),

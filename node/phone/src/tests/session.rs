@@ -286,6 +286,20 @@ async fn the_list_at_a_new_attach_replaces_the_approvals() {
     assert_eq!(told, [("gone", 0), ("new", 2)]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_pending_is_the_hosts_word_on_this_connection() {
+    let (world, _client, host, desk) = with_approval().await;
+    assert_eq!(host.pending(LONG).await, Ok(vec![approval(0)]));
+    drop(desk);
+    until(&host, |state| !matches!(state, Connection::Live(_))).await;
+    let (pending, _desk) = tokio::join!(host.pending(LONG), async {
+        let desk = world.admit().await;
+        desk.lists(Vec::new()).await;
+        desk
+    });
+    assert_eq!(pending, Ok(Vec::new()), "not what was open before");
+}
+
 /// A host with one approval open, and the phone knowing.
 async fn with_approval() -> (World, Client, Host, Desk) {
     let world = World::new();
