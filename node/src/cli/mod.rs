@@ -12,6 +12,7 @@ mod home;
 mod host;
 mod man;
 mod pair;
+mod phone;
 mod ports;
 mod relay;
 pub mod units;
@@ -58,6 +59,7 @@ enum Command {
     Host(host::Host),
     Pair(pair::Pair),
     Devices(devices::Devices),
+    Phone(phone::Phone),
     Relay(relay::Relay),
     Completions(completions::Completions),
     Man(man::Man),
@@ -93,6 +95,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Host(args) => block_on(&context, host::run(args, &context)),
         Command::Pair(args) => block_on(&context, pair::run(args, &context)),
         Command::Devices(args) => block_on(&context, devices::run(args, &context)),
+        Command::Phone(args) => block_on(&context, phone::run(args, &context)),
         Command::Relay(args) => block_on(&context, relay::run(args, &context)),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

@@ -1,0 +1,295 @@
+//! Following threads: `farhelm phone watch`, and the rest of `start` and `send`.
+
+use std::collections::HashSet;
+
+use clap::Args;
+use farhelm_core::codex::approval::{Approval, Outcome};
+use farhelm_core::codex::thread::{Item, Thread, Turn, TurnStatus};
+use farhelm_phone::{Connection, Event, Host, ThreadWatch, Via};
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{Context, Exit, Failure, Which, report, threads, visit};
+use crate::terminal::{approval, sanitize, thread};
+
+/// Follow a thread, or all that waits for a person, until Ctrl-C
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  farhelm phone watch\n  farhelm phone watch 0198c1aa-77b0")]
+pub(super) struct Watch {
+    /// The thread's id, or its beginning as `threads` shows it; without it: approvals and ends of turns of all threads
+    thread: Option<String>,
+
+    #[command(flatten)]
+    which: Which,
+}
+
+pub(super) async fn run(args: Watch, context: &Context) -> Result<(), Failure> {
+    let watched = visit(context, &args.which, async |host| match &args.thread {
+        Some(id) => {
+            let id = threads::resolve(host, id).await?;
+            Follow::from_the_last_turn().on(host, &id, context).await
+        }
+        None => events(host, context).await,
+    });
+    match watched.await {
+        // There is no other end.
+        Err(failure) if failure.code() == Exit::Interrupted => Ok(()),
+        ended => ended,
+    }
+}
+
+/// Approvals, ends of turns and the connection, as they come.
+async fn events(host: &Host, context: &Context) -> Result<(), Failure> {
+    let mut events = host.events();
+    let open = host.pending(super::PATIENCE).await?;
+    say_connection(&host.state().borrow().clone(), context)?;
+    open.iter().try_for_each(|approval| say_approval(approval, context))?;
+    let mut shown: HashSet<_> = open.into_iter().map(|approval| approval.key).collect();
+    loop {
+        match events.recv().await {
+            Ok(Event::Approval(approval)) if shown.insert(approval.key) => say_approval(&approval, context)?,
+            Ok(event) => say_event(&event, context)?,
+            Err(RecvError::Lagged(missed)) => context.note(&format!("({missed} events were missed)")),
+            Err(RecvError::Closed) => return Ok(()),
+        }
+    }
+}
+
+fn say_event(event: &Event, context: &Context) -> Result<(), Failure> {
+    match event {
+        Event::Connection(connection) => say_connection(connection, context),
+        Event::Resolved { thread, outcome, by, .. } => {
+            let by = by.map(|by| by.to_string());
+            context.say(&json!({"event": "resolved", "thread": thread, "outcome": outcome, "by": by}), || {
+                format!("That approval is over: {}.", said(*outcome))
+            })
+        }
+        Event::Gone { thread, .. } => context.say(&json!({"event": "gone", "thread": thread}), || {
+            "An approval ended while this phone was not connected.".to_owned()
+        }),
+        Event::TurnCompleted { thread: id, turn, status } => {
+            let end = thread::turn_end(status).unwrap_or_default();
+            context.say(&report::turn(id, turn, status), || format!("{}  {end}", sanitize::line(id)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The end of an approval, if it is of this thread.
+fn say_event_of(id: &str, event: &Event, context: &Context) -> Result<(), Failure> {
+    match event {
+        Event::Resolved { thread, .. } if thread.as_deref() == Some(id) => say_event(event, context),
+        _ => Ok(()),
+    }
+}
+
+fn said(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted => "accepted",
+        Outcome::Declined => "declined",
+        Outcome::Cancelled => "declined, and its turn ended",
+        Outcome::Elsewhere => "decided at the desk, or its turn ended",
+        Outcome::Lost => "Codex was restarted",
+    }
+}
+
+fn say_connection(connection: &Connection, context: &Context) -> Result<(), Failure> {
+    context.say(&report::connection(connection), || match connection {
+        Connection::Connecting => "Connecting …".into(),
+        Connection::Live(path) => match path.via {
+            Via::Direct => "Connected, directly.".into(),
+            Via::Relay(relay) => {
+                let relay = relay.map(|relay| format!(" {relay}")).unwrap_or_default();
+                format!("Connected through the relay{relay}, which sees ciphertext only.")
+            }
+        },
+        Connection::Away { why, .. } => format!("Not connected: {why}."),
+        Connection::Removed { .. } => "This phone was removed at the desk; pair again.".into(),
+    })
+}
+
+/// An approval with the command that decides on exactly this.
+fn say_approval(approval: &Approval, context: &Context) -> Result<(), Failure> {
+    context.say(&report::approval(approval), || {
+        let shown = approval::show(approval, context.screen.size.columns);
+        let digest = &report::digest(approval)[..12];
+        format!("{shown}\n  → farhelm phone approve --digest {digest}, or decline")
+    })
+}
+
+/// What of a thread was said already.
+#[derive(Debug, Default)]
+pub(super) struct Follow {
+    /// Only this turn, if any.
+    turn: Option<String>,
+    said: HashSet<(String, String)>,
+    ended: HashSet<String>,
+}
+
+impl Follow {
+    /// One turn, from its beginning.
+    pub(super) fn of_turn(turn: String) -> Self {
+        Self { turn: Some(turn), ..Self::default() }
+    }
+
+    /// Everything from the last turn on.
+    fn from_the_last_turn() -> Self {
+        Self::default()
+    }
+
+    /// Says what happens until the turn ends or waits for an approval.
+    pub(super) async fn until_it_stops(mut self, host: &Host, id: &str, context: &Context) -> Result<(), Failure> {
+        let mut approvals = host.approvals();
+        let mut watch = host.watch(id).await?;
+        loop {
+            if let Some(status) = self.catch_up(&mut watch, context)? {
+                return ended_well(&status);
+            }
+            let waits = approvals.borrow_and_update().iter().find(|approval| approval.thread == id).cloned();
+            if let Some(approval) = waits {
+                return say_approval(&approval, context);
+            }
+            tokio::select! {
+                changed = watch.changed() => changed?,
+                changed = approvals.changed() => changed.map_err(|_| farhelm_phone::Error::Stopped)?,
+            }
+        }
+    }
+
+    /// Says what happens for as long as somebody listens.
+    async fn on(mut self, host: &Host, id: &str, context: &Context) -> Result<(), Failure> {
+        let mut events = host.events();
+        let mut watch = host.watch(id).await?;
+        let begun = watch.borrow().turns.len().saturating_sub(1);
+        self.ended.extend(watch.borrow().turns[..begun].iter().map(|turn| turn.id.clone()));
+        for approval in host.pending(super::PATIENCE).await?.iter().filter(|approval| approval.thread == id) {
+            say_approval(approval, context)?;
+        }
+        loop {
+            self.catch_up(&mut watch, context)?;
+            tokio::select! {
+                changed = watch.changed() => changed?,
+                event = events.recv() => match event {
+                    Ok(Event::Approval(approval)) if approval.thread == id => say_approval(&approval, context)?,
+                    Ok(event @ Event::Resolved { .. }) => say_event_of(id, &event, context)?,
+                    Ok(Event::Connection(connection)) => say_connection(&connection, context)?,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Says what is new; how the turn ended, if it is the only one that is followed.
+    fn catch_up(&mut self, watch: &mut ThreadWatch, context: &Context) -> Result<Option<TurnStatus>, Failure> {
+        let (id, news) = {
+            let thread = watch.borrow_and_update();
+            (thread.id.clone(), self.news(&thread))
+        };
+        let mut end = None;
+        for new in news {
+            match new {
+                New::Item(turn, item) => say_item(&id, &turn, &item, context)?,
+                New::End(turn, status) => {
+                    context
+                        .say(&report::turn(&id, &turn, &status), || thread::turn_end(&status).unwrap_or_default())?;
+                    end = Some(status).filter(|_| self.turn.as_ref() == Some(&turn));
+                }
+            }
+        }
+        Ok(end)
+    }
+
+    /// Items that are over and ends of turns, in order, each once.
+    fn news(&mut self, thread: &Thread) -> Vec<New> {
+        let mut news = Vec::new();
+        for turn in &thread.turns {
+            if self.turn.as_ref().is_some_and(|only| *only != turn.id) || self.ended.contains(&turn.id) {
+                continue;
+            }
+            self.news_of(turn, &mut news);
+        }
+        news
+    }
+
+    fn news_of(&mut self, turn: &Turn, news: &mut Vec<New>) {
+        for item in turn.items.iter().filter(|item| !item.open) {
+            if self.said.insert((turn.id.clone(), item.id.clone())) {
+                news.push(New::Item(turn.id.clone(), item.clone()));
+            }
+        }
+        if turn.status != TurnStatus::InProgress {
+            self.ended.insert(turn.id.clone());
+            news.push(New::End(turn.id.clone(), turn.status.clone()));
+        }
+    }
+}
+
+/// Something to say.
+#[derive(Debug, PartialEq)]
+enum New {
+    Item(String, Item),
+    End(String, TurnStatus),
+}
+
+fn say_item(id: &str, turn: &str, item: &Item, context: &Context) -> Result<(), Failure> {
+    let Some(shown) = thread::item(item, context.screen.size.columns) else { return Ok(()) };
+    let event = json!({"event": "item", "thread": id, "turn": turn, "item": item});
+    context.say(&event, || shown.trim_end_matches('\n').to_owned())
+}
+
+fn ended_well(status: &TurnStatus) -> Result<(), Failure> {
+    match status {
+        TurnStatus::Failed(why) => Err(Failure::new(Exit::Failed, format_args!("the turn failed: {why}"))
+            .next("see to what Codex names, then send a message to try again")),
+        TurnStatus::Interrupted => {
+            Err(Failure::new(Exit::Failed, "the turn was interrupted").next("send a message to go on"))
+        }
+        TurnStatus::Completed | TurnStatus::InProgress => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thread(turns: serde_json::Value) -> Thread {
+        Thread::from_read(&json!({"thread": {"id": "t", "turns": turns}})).unwrap()
+    }
+
+    fn message(id: &str) -> serde_json::Value {
+        json!({"type": "agentMessage", "id": id, "text": "hi"})
+    }
+
+    fn kinds(news: &[New]) -> Vec<String> {
+        news.iter()
+            .map(|new| match new {
+                New::Item(_, item) => item.id.clone(),
+                New::End(turn, _) => format!("end of {turn}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn everything_is_said_once_and_in_order() {
+        let mut follow = Follow::of_turn("u".into());
+        let running = |items: &[&str]| {
+            let items: Vec<_> = items.iter().map(|id| message(id)).collect();
+            thread(json!([{"id": "s", "status": "completed", "items": [message("x")]},
+                          {"id": "u", "status": "inProgress", "items": items}]))
+        };
+        assert_eq!(kinds(&follow.news(&running(&["a"]))), ["a"]);
+        assert_eq!(kinds(&follow.news(&running(&["a", "b"]))), ["b"]);
+        // A snapshot after a reconnection brings all of it again.
+        let ended = thread(json!([{"id": "u", "status": "completed", "items": [message("a"), message("c")]}]));
+        assert_eq!(kinds(&follow.news(&ended)), ["c", "end of u"]);
+        assert!(follow.news(&ended).is_empty());
+    }
+
+    #[test]
+    fn a_failed_turn_fails_the_command() {
+        assert_eq!(ended_well(&TurnStatus::Failed("no model".into())).unwrap_err().code(), Exit::Failed);
+        assert_eq!(ended_well(&TurnStatus::Interrupted).unwrap_err().code(), Exit::Failed);
+        assert_eq!(ended_well(&TurnStatus::Completed), Ok(()));
+    }
+}

@@ -1,0 +1,61 @@
+//! `farhelm phone hosts` and `forget`: what this phone remembers.
+
+use clap::Args;
+use farhelm_phone::{KnownHost, Standing};
+use serde_json::json;
+
+use super::{Context, Failure, choose, open, report};
+use crate::terminal::sanitize;
+
+/// List the hosts this phone is paired with
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  farhelm phone hosts\n  farhelm phone hosts --json")]
+pub(super) struct Hosts {}
+
+/// Forget a host, here only: at the desk this phone stays listed until somebody removes it there
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  farhelm phone forget desk\n  farhelm phone forget 12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5"
+)]
+pub(super) struct Forget {
+    /// The host's name, or its peer id, or the beginning or end of that
+    host: String,
+}
+
+pub(super) async fn run(_: &Hosts, context: &Context) -> Result<(), Failure> {
+    let client = open(context, None).await?;
+    let hosts = client.hosts().await;
+    client.shutdown().await;
+    let hosts = hosts?;
+    if hosts.is_empty() {
+        context.note("No host yet. Show a code with `farhelm pair` at the desk, then run `farhelm phone pair`.");
+    }
+    hosts.iter().try_for_each(|host| context.say(&report::host(host), || row(host)))
+}
+
+fn row(host: &KnownHost) -> String {
+    let standing = match host.standing {
+        Standing::Paired => "paired",
+        Standing::Pending => "waits for the desk; the next connection finishes it",
+        Standing::Removed { .. } => "removed at the desk; pair again",
+        Standing::Damaged => "what was remembered is damaged; pair again",
+    };
+    format!("{}  {}  {standing}", host.id, sanitize::line(&host.name))
+}
+
+pub(super) async fn forget(args: Forget, context: &Context) -> Result<(), Failure> {
+    let client = open(context, None).await?;
+    let forgotten = async {
+        let host = choose(client.hosts().await?, Some(&args.host))?;
+        client.forget(host.id).await?;
+        Ok::<_, Failure>(host)
+    }
+    .await;
+    client.shutdown().await;
+    let host = forgotten?;
+    context.say(&json!({"event": "forgotten", "host": host.id.to_string(), "name": host.name}), || {
+        format!("Forgot “{}”, here only.", sanitize::line(&host.name))
+    })?;
+    context.note("At the desk this phone is still listed; `farhelm devices revoke` removes it there.");
+    Ok(())
+}

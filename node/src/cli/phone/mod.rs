@@ -1,0 +1,180 @@
+//! `farhelm phone`: the phone in a terminal, for where no app is (yet), for scripts and for tests.
+//!
+//! Every command is a visit: it opens the phone's client, does one thing and says goodbye. Results go to standard
+//! output; texts of the host and of Codex are made safe before a person sees them.
+
+mod decide;
+mod failure;
+mod follow;
+mod hosts;
+mod key_store;
+mod pair;
+mod report;
+mod threads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use farhelm_phone::{Client, Config, Host, KeyStore, KnownHost, Standing};
+use zeroize::Zeroizing;
+
+use super::home::machine_name;
+use super::{Context, Exit, Failure};
+use key_store::Files;
+
+/// How long a command waits for its host.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// The name under which this phone is listed at hosts, beside the client's own values in the store.
+const DEVICE_NAME: &str = "device-name";
+
+/// Be the phone: pair with a host, start and follow threads, approve and decline
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  farhelm phone pair\n  farhelm phone start \"fix the failing test\"\n  farhelm phone approve"
+)]
+pub(super) struct Phone {
+    #[command(subcommand)]
+    command: PhoneCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum PhoneCommand {
+    Pair(pair::Pair),
+    Hosts(hosts::Hosts),
+    Threads(threads::Threads),
+    Start(threads::Start),
+    Send(threads::Send),
+    Watch(follow::Watch),
+    Approve(decide::Approve),
+    Decline(decide::Decline),
+    Diff(decide::Diff),
+    Forget(hosts::Forget),
+}
+
+/// Which host is meant.
+#[derive(Debug, Clone, Default, Args)]
+struct Which {
+    /// The host's name, or its peer id, or the beginning or end of that; not needed where there is only one
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+}
+
+pub(super) async fn run(args: Phone, context: &Context) -> Result<(), Failure> {
+    match args.command {
+        PhoneCommand::Pair(args) => pair::run(args, context).await,
+        PhoneCommand::Hosts(args) => hosts::run(&args, context).await,
+        PhoneCommand::Threads(args) => threads::list(args, context).await,
+        PhoneCommand::Start(args) => threads::start(args, context).await,
+        PhoneCommand::Send(args) => threads::send(args, context).await,
+        PhoneCommand::Watch(args) => follow::run(args, context).await,
+        PhoneCommand::Approve(args) => decide::approve(args, context).await,
+        PhoneCommand::Decline(args) => decide::decline(args, context).await,
+        PhoneCommand::Diff(args) => decide::diff(args, context).await,
+        PhoneCommand::Forget(args) => hosts::forget(args, context).await,
+    }
+}
+
+/// The phone's client over the files of this user.
+async fn open(context: &Context, rename: Option<&str>) -> Result<Client, Failure> {
+    let directories = context.directories()?;
+    directories.prepare()?;
+    let store = Arc::new(Files::at(directories.state().join("phone")));
+    let name = device_name(&store, rename).await.map_err(|error| Failure::new(Exit::State, error))?;
+    Ok(Client::open(Config::new(name), store).await?)
+}
+
+async fn device_name(store: &Files, rename: Option<&str>) -> Result<String, farhelm_phone::key_store::Error> {
+    if let Some(name) = rename {
+        store.put(DEVICE_NAME, Zeroizing::new(name.as_bytes().to_vec())).await?;
+    }
+    let stored = store.get(DEVICE_NAME).await?;
+    Ok(stored.map_or_else(machine_name, |name| String::from_utf8_lossy(&name).into_owned()))
+}
+
+/// Visits a host: connects, lets `act` do its part, and says goodbye whatever came of it.
+async fn visit<T>(
+    context: &Context,
+    which: &Which,
+    act: impl AsyncFnOnce(&Host) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let client = open(context, None).await?;
+    let visited = context
+        .unless_stopped(async {
+            let known = choose(client.hosts().await?, which.host.as_deref())?;
+            let host = client.connect(known.id).await?;
+            host.live(PATIENCE).await?;
+            act(&host).await
+        })
+        .await;
+    client.shutdown().await;
+    visited
+}
+
+/// The one host that is meant.
+fn choose(known: Vec<KnownHost>, which: Option<&str>) -> Result<KnownHost, Failure> {
+    let of = |fits: &dyn Fn(&KnownHost) -> bool| known.iter().filter(|host| fits(host)).cloned().collect::<Vec<_>>();
+    let mut found = match which {
+        None => of(&|host| matches!(host.standing, Standing::Paired | Standing::Pending)),
+        Some(which) => of(&|host| host.name == which || host.id.to_string() == which),
+    };
+    if found.is_empty() {
+        // Of one that can't be used one is told why.
+        found = of(&|host| which.is_none_or(|which| is_part_of(which, &host.id.to_string())));
+    }
+    match (found.len(), which) {
+        (1, _) => Ok(found.remove(0)),
+        (0, None) => Err(Failure::new(Exit::NotFound, "this phone is paired with no host")
+            .next("show a code with `farhelm pair` at the desk, then run `farhelm phone pair`")),
+        (0, Some(which)) => Err(Failure::new(Exit::NotFound, format_args!("no host is called {which:?}"))
+            .next("`farhelm phone hosts` lists them")),
+        (count, None) => Err(Failure::new(Exit::Usage, format_args!("this phone is paired with {count} hosts"))
+            .next("name one with --host; `farhelm phone hosts` lists them")),
+        (_, Some(which)) => Err(Failure::new(Exit::Usage, format_args!("{which:?} could be more than one host"))
+            .next("give more of its peer id; `farhelm phone hosts` lists them")),
+    }
+}
+
+/// Whether a person may mean this id: by its beginning or its end, and by enough of it.
+fn is_part_of(part: &str, id: &str) -> bool {
+    part.len() >= 4 && (id.starts_with(part) || id.ends_with(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use farhelm_core::identity::Identity;
+
+    fn host(seed: u8, name: &str, standing: Standing) -> KnownHost {
+        KnownHost { id: Identity::from_seed(&[seed; 32]).node_id(), name: name.into(), standing }
+    }
+
+    fn code(known: &[KnownHost], which: Option<&str>) -> Result<KnownHost, Exit> {
+        choose(known.to_vec(), which).map_err(|failure| failure.code())
+    }
+
+    #[test]
+    fn the_only_host_need_not_be_named() {
+        let desk = host(1, "desk", Standing::Paired);
+        let gone = host(2, "old", Standing::Removed { at_ms: 1 });
+        assert_eq!(code(&[], None), Err(Exit::NotFound));
+        assert_eq!(code(std::slice::from_ref(&desk), None), Ok(desk.clone()));
+        assert_eq!(code(&[desk.clone(), gone.clone()], None), Ok(desk.clone()));
+        assert_eq!(code(std::slice::from_ref(&gone), None), Ok(gone.clone()));
+        assert_eq!(code(&[desk.clone(), host(3, "laptop", Standing::Pending)], None), Err(Exit::Usage));
+    }
+
+    #[test]
+    fn a_host_is_found_by_name_or_part_of_its_id() {
+        let known = [host(1, "desk", Standing::Paired), host(2, "laptop", Standing::Paired)];
+        let id = known[1].id.to_string();
+        for which in ["laptop", &id, &id[id.len() - 6..]] {
+            assert_eq!(code(&known, Some(which)), Ok(known[1].clone()));
+        }
+        assert_eq!(code(&known, Some("12D3")), Err(Exit::Usage));
+        assert_eq!(code(&known, Some("lap")), Err(Exit::NotFound));
+        let twins = [host(1, "desk", Standing::Paired), host(2, "desk", Standing::Paired)];
+        assert_eq!(code(&twins, Some("desk")), Err(Exit::Usage));
+    }
+}

@@ -1,0 +1,65 @@
+//! What the phone's commands say, as lines of JSON for scripts.
+
+use farhelm_core::codex::approval::Approval;
+use farhelm_core::codex::thread::TurnStatus;
+use farhelm_phone::{Connection, KnownHost, Standing, Via};
+use serde_json::{Value, json};
+
+/// How a digest is written: what `--digest` takes the beginning of.
+pub(super) fn digest(approval: &Approval) -> String {
+    approval.digest().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn host(host: &KnownHost) -> Value {
+    let (standing, removed_at_ms) = match host.standing {
+        Standing::Paired => ("paired", None),
+        Standing::Pending => ("pending", None),
+        Standing::Removed { at_ms } => ("removed", Some(at_ms)),
+        Standing::Damaged => ("damaged", None),
+    };
+    json!({"host": host.id.to_string(), "name": host.name, "standing": standing, "removedAtMs": removed_at_ms})
+}
+
+pub(super) fn approval(approval: &Approval) -> Value {
+    json!({
+        "event": "approval",
+        "digest": digest(approval),
+        "thread": approval.thread,
+        "turn": approval.turn,
+        "item": approval.item,
+        "environment": approval.environment,
+        "content": approval.content,
+        "acceptable": approval.acceptable(),
+        "deadlineMs": approval.deadline_ms,
+    })
+}
+
+pub(super) fn turn(thread: &str, turn: &str, status: &TurnStatus) -> Value {
+    let (status, why) = match status {
+        TurnStatus::InProgress => ("inProgress", None),
+        TurnStatus::Completed => ("completed", None),
+        TurnStatus::Interrupted => ("interrupted", None),
+        TurnStatus::Failed(why) => ("failed", Some(why)),
+    };
+    json!({"event": "turn", "thread": thread, "turn": turn, "status": status, "why": why})
+}
+
+pub(super) fn connection(connection: &Connection) -> Value {
+    match connection {
+        Connection::Connecting => json!({"event": "connection", "state": "connecting"}),
+        Connection::Live(path) => {
+            let (via, relay) = match path.via {
+                Via::Direct => ("direct", None),
+                Via::Relay(relay) => ("relay", relay.map(|relay| relay.to_string())),
+            };
+            let transport = format!("{:?}", path.transport).to_lowercase();
+            let round_trip_ms = path.round_trip.map(|trip| trip.as_secs_f64() * 1000.0);
+            json!({
+                "event": "connection", "state": "live",
+                "via": via, "relay": relay, "transport": transport, "roundTripMs": round_trip_ms,
+            })
+        }
+        Connection::Away { why, .. } => json!({"event": "connection", "state": "away", "why": why.to_string()}),
+        Connection::Removed { at_ms } => json!({"event": "connection", "state": "removed", "removedAtMs": at_ms}),
+    }
+}
