@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::message::{Auth, Gate, HelloHost, HelloPhone, Mode, Reply, open_auth};
 use super::{Answer, Error, Exchanged, Pair, Resume, SUITE, VERSION, agree, ephemeral, th1, th2};
+use crate::codex::text::clip;
 use crate::identity::{Identity, Label, NodeId};
 use crate::pairing::{Refusal, TicketId, TicketSecret, Tombstone};
 use crate::session::Session;
@@ -193,9 +194,4 @@ impl<M> Authenticated<M> {
         let (mut sealer, _) = self.secrets.host_to_phone();
         Ok(sealer.seal(&cbor::to_vec(&Answer::Refused(refusal)))?)
     }
-}
-
-/// At most `limit` bytes of `text`, cut at a character.
-fn clip(text: &str, limit: usize) -> &str {
-    &text[..text.floor_char_boundary(limit)]
 }

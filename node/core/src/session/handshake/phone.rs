@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::message::{Auth, Gate, HelloHost, HelloPhone, Mode, Reply, seal_auth};
 use super::{Answer, Error, Exchanged, Pair, Resume, SUITE, VERSION, agree, ephemeral, th1, th2};
+use crate::codex::text::clip;
 use crate::identity::{Identity, Label, NodeId};
 use crate::pairing::TicketSecret;
 use crate::session::key_schedule::{Early, PairingSecret, Secrets};
@@ -70,7 +71,7 @@ impl<M> AwaitHello<M> {
 
     /// Takes the host's hello and proves us to it. Returns the message to send.
     ///
-    /// In mode *pair*, store the pairing secret before sending: a lost link is then finished by a resume.
+    /// Of the device's name, [`limits::NAME`] bytes are sent. In mode *pair*, store the pairing secret before sending: a lost link is then finished by a resume.
     pub fn receive(
         self,
         message: &[u8],
@@ -79,7 +80,8 @@ impl<M> AwaitHello<M> {
     ) -> Result<(AwaitAnswer<M>, Vec<u8>), Error> {
         let exchanged = self.exchange(message)?;
         let signature = identity.sign(Label::PhoneAuth, &exchanged.th2);
-        let plaintext = Zeroizing::new(cbor::to_vec(&Auth { signature, name: device_name.to_owned() }));
+        let plaintext =
+            Zeroizing::new(cbor::to_vec(&Auth { signature, name: clip(device_name, limits::NAME).to_owned() }));
         let auth = seal_auth(&exchanged.early.auth_key(), &exchanged.th2, &plaintext);
         let secrets = exchanged.session(&auth);
         let (sealer, _) = secrets.phone_to_host();
@@ -87,7 +89,7 @@ impl<M> AwaitHello<M> {
         Ok((AwaitAnswer { host: self.host, secrets, sealer, opener, mode: PhantomData }, auth))
     }
 
-    fn exchange(&self, message: &[u8]) -> Result<Exchanged, Error> {
+    pub(super) fn exchange(&self, message: &[u8]) -> Result<Exchanged, Error> {
         let (raw, signature) = match cbor::from_slice(message, limits::HANDSHAKE_MESSAGE)? {
             Reply::Hello { hello, signature } => (hello, signature),
             Reply::Tombstone(tombstone) => {

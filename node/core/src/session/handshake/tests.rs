@@ -5,7 +5,7 @@ use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use super::host::Authenticated;
 use super::phone::AwaitAnswer;
 use super::*;
-use crate::identity::Identity;
+use crate::identity::{Identity, Label};
 use crate::pairing::TicketSecret;
 use crate::session::host::Hello;
 use crate::session::record::{HEADER, Header};
@@ -327,12 +327,27 @@ fn a_degenerate_key_is_refused() {
 }
 
 #[test]
-fn a_long_device_name_is_cut_at_a_character() {
+fn a_long_device_name_is_cut_at_a_character_before_it_is_sent() {
     let mut world = World::new();
     let (us, host) = (world.phone.node_id(), world.host.node_id());
     let (waits, hello) = phone::pair(us, host, &world.ticket, &mut world.rng);
     let (awaits_auth, reply) = world.invite(&hello, us).unwrap();
-    let (_, auth) = waits.receive(&reply, &world.phone, &"ü".repeat(100)).unwrap();
+    let (_, auth) = waits.receive(&reply, &world.phone, &"ü".repeat(40_000)).unwrap();
+    assert!(auth.len() <= crate::wire::limits::HANDSHAKE_MESSAGE);
+    assert_eq!(awaits_auth.receive(&auth).unwrap().device_name(), "ü".repeat(32));
+}
+
+#[test]
+fn a_long_device_name_of_another_phone_is_cut_by_the_host() {
+    let mut world = World::new();
+    let (us, host) = (world.phone.node_id(), world.host.node_id());
+    let (waits, hello) = phone::pair(us, host, &world.ticket, &mut world.rng);
+    let (awaits_auth, reply) = world.invite(&hello, us).unwrap();
+    // What a phone would send that doesn't cut.
+    let exchanged = waits.exchange(&reply).unwrap();
+    let signature = world.phone.sign(Label::PhoneAuth, &exchanged.th2);
+    let auth = message::Auth { signature, name: "ü".repeat(100) };
+    let auth = message::seal_auth(&exchanged.early.auth_key(), &exchanged.th2, &crate::wire::cbor::to_vec(&auth));
     assert_eq!(awaits_auth.receive(&auth).unwrap().device_name(), "ü".repeat(32));
 }
 
