@@ -305,8 +305,10 @@ fn unpack_all(packed: &[ByteBuf]) -> Result<Vec<Multiaddr>, Error> {
 
 fn unpack(packed: &[u8]) -> Result<Vec<Multiaddr>, Error> {
     let (kind, rest) = packed.split_first().ok_or(Error::Damaged)?;
+    if *kind == 0 {
+        return Ok(vec![Multiaddr::try_from(rest.to_vec()).map_err(|_| Error::Damaged)?]);
+    }
     let (address, port) = match (kind & 0xf0, rest) {
-        (0, _) => return Ok(vec![Multiaddr::try_from(rest.to_vec()).map_err(|_| Error::Damaged)?]),
         (IP4, [a, b, c, d, p, q]) => (Protocol::Ip4(Ipv4Addr::new(*a, *b, *c, *d)), [*p, *q]),
         (IP6, [ip @ .., p, q]) => {
             let octets: [u8; 16] = ip.try_into().map_err(|_| Error::Damaged)?;

@@ -99,7 +99,11 @@ fn bad(what: &'static str, text: impl Into<String>) -> Bad {
 
 /// The usual ticket with its bytes changed.
 fn changed(what: &'static str, change: impl Fn(&mut Vec<u8>)) -> Bad {
-    let mut bytes = usual().to_bytes().to_vec();
+    changed_from(usual(), what, change)
+}
+
+fn changed_from(ticket: Ticket, what: &'static str, change: impl Fn(&mut Vec<u8>)) -> Bad {
+    let mut bytes = ticket.to_bytes().to_vec();
     change(&mut bytes);
     bad(what, format!("{PREFIX}{}", BASE32_NOPAD.encode(&bytes)))
 }
@@ -134,6 +138,10 @@ fn refused() -> Vec<Bad> {
         changed("an endpoint without a transport", |b| {
             let endpoint = b.windows(5).position(|w| w == [0x13, 203, 0, 113, 7]).unwrap();
             b[endpoint] = 0x10;
+        }),
+        changed_from(full(), "a whole multiaddr under another first byte than 0", |b| {
+            let endpoint = b.windows(3).position(|w| w == [0, 0x36, 12]).unwrap();
+            b[endpoint] = 1;
         }),
         bad("no address", nowhere.encode().to_string()),
         bad("a name that is too long", unnamed.encode().to_string()),
