@@ -16,6 +16,8 @@ pub mod codex;
 pub mod identity;
 pub mod pairing;
 pub mod policy;
+#[cfg(test)]
+mod protocol;
 pub mod session;
 #[cfg(test)]
 mod vectors;

@@ -264,4 +264,4 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, cbor::Error> {
 }
 
 #[cfg(test)]
-mod vectors;
+pub(crate) mod vectors;
