@@ -20,6 +20,9 @@ const REACH: Duration = Duration::from_secs(35);
 /// A resume takes two round trips; each step has its own limit in the channel.
 const RESUME: Duration = Duration::from_secs(30);
 
+/// Paths that may break one after the other before a try counts as failed: circuit, TCP and QUIC.
+pub(crate) const PATHS: usize = 3;
+
 /// Who attaches.
 #[derive(Clone)]
 pub(crate) struct Us {
@@ -73,6 +76,8 @@ pub(crate) async fn attach(us: Us, record: Record, watched: Vec<String>, aim: Ai
     Err(failure)
 }
 
+/// Tries a secret on one path after the other, as long as they break instead of answering: a host lets a stranger or a
+/// removed phone in on one connection only, and closes the others that were dialled at the same time.
 async fn attempt(
     us: &Us,
     record: &Record,
@@ -80,25 +85,34 @@ async fn attempt(
     watched: &[String],
     aim: Aim,
 ) -> Result<(Channel, String, farhelm_overlay::Path), Failure> {
-    let Reached { stream, path } = reach(us, record, aim).await.map_err(|_| Failure::Away(Why::Unreachable))?;
-    let early = [Envelope::Watch(Watch { threads: watched.to_vec() })];
-    let resumed = channel::resume(stream, &us.identity, record.host, secret, &us.device_name, &early);
-    let error = match timeout(RESUME, resumed).await {
-        Ok(Ok((channel, host_name))) => return Ok((channel, host_name, path)),
-        Ok(Err(error)) => error,
-        Err(_) => channel::Error::Silent,
-    };
-    tracing::debug!(host = %record.host, %error, "resume failed");
-    if matches!(error, channel::Error::Silent) {
-        us.network.discard(path.connection).await;
+    let mut failure = Failure::Away(Why::NoAnswer);
+    for _ in 0..PATHS {
+        let reached = reach(us, record, aim).await;
+        let Reached { stream, path } = reached.map_err(|_| Failure::Away(Why::Unreachable))?;
+        let early = [Envelope::Watch(Watch { threads: watched.to_vec() })];
+        let resumed = channel::resume(stream, &us.identity, record.host, secret, &us.device_name, &early);
+        let error = match timeout(RESUME, resumed).await {
+            Ok(Ok((channel, host_name))) => return Ok((channel, host_name, path)),
+            Ok(Err(error)) => error,
+            Err(_) => channel::Error::Silent,
+        };
+        tracing::debug!(host = %record.host, %error, "resume failed");
+        let broken = matches!(error, channel::Error::Io(_));
+        if broken || matches!(error, channel::Error::Silent) {
+            us.network.discard(path.connection).await;
+        }
+        failure = match error {
+            channel::Error::Handshake(handshake::Error::Removed(tombstone)) => Failure::Removed(tombstone),
+            // It closed instead of answering: it doesn't know us, or not with this secret.
+            channel::Error::Io(_) => Failure::Away(Why::NoAnswer),
+            channel::Error::Silent => Failure::Away(Why::LinkLost),
+            error => Failure::Away(Why::from(&error)),
+        };
+        if !broken || !us.network.has_path(record.host) {
+            break;
+        }
     }
-    Err(match error {
-        channel::Error::Handshake(handshake::Error::Removed(tombstone)) => Failure::Removed(tombstone),
-        // It closed instead of answering: it doesn't know us, or not with this secret.
-        channel::Error::Io(_) => Failure::Away(Why::NoAnswer),
-        channel::Error::Silent => Failure::Away(Why::LinkLost),
-        error => Failure::Away(Why::from(&error)),
-    })
+    Err(failure)
 }
 
 async fn reach(us: &Us, record: &Record, aim: Aim) -> Result<Reached, Unreachable> {

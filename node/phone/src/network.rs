@@ -6,6 +6,8 @@ use farhelm_overlay::{Admission, ConnectError, ConnectionId, Endpoint, Event, Mu
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::attach::PATHS;
+
 /// A byte stream to a host.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -33,6 +35,9 @@ pub(crate) trait Network: Send + Sync + 'static {
     /// Tries `addresses`, and waits until a direct connection is there, whoever made it.
     async fn direct(&self, host: NodeId, addresses: Vec<Multiaddr>);
 
+    /// Whether a connection to the host is there now.
+    fn has_path(&self, host: NodeId) -> bool;
+
     /// Closes a connection that turned out dead.
     async fn discard(&self, connection: ConnectionId);
 
@@ -51,15 +56,22 @@ pub(crate) fn admission(hosts: impl IntoIterator<Item = NodeId>) -> Admission {
 #[async_trait]
 impl Network for Endpoint {
     async fn reach(&self, host: NodeId, addresses: Vec<Multiaddr>) -> Result<Reached, Unreachable> {
-        if let Some(best) = self.paths(host).first() {
+        let mut failure = Unreachable(Vec::new());
+        for _ in 0..PATHS {
+            if self.paths(host).is_empty() {
+                self.connect(host, addresses.clone()).await?;
+            }
+            let best = self.paths(host).first().map(|path| path.connection);
             match self.open(host, Route::Best).await {
                 Ok((path, stream)) => return Ok(Reached { stream: Box::new(stream), path }),
-                Err(_) => self.discard(best.connection).await,
+                Err(error) => failure = error.into(),
+            }
+            // It was closed under us, or is dead: the next one.
+            if let Some(best) = best {
+                self.discard(best).await;
             }
         }
-        self.connect(host, addresses).await?;
-        let (path, stream) = self.open(host, Route::Best).await?;
-        Ok(Reached { stream: Box::new(stream), path })
+        Err(failure)
     }
 
     async fn reach_directly(&self, host: NodeId) -> Result<Reached, Unreachable> {
@@ -90,6 +102,10 @@ impl Network for Endpoint {
             () = dialled => {}
             () = appeared => {}
         }
+    }
+
+    fn has_path(&self, host: NodeId) -> bool {
+        !self.paths(host).is_empty()
     }
 
     async fn discard(&self, connection: ConnectionId) {

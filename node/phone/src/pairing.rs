@@ -14,7 +14,7 @@ use farhelm_core::session::{PairingSecret, handshake};
 use farhelm_overlay::channel;
 use tokio::time::timeout;
 
-use crate::attach::Attached;
+use crate::attach::{Attached, PATHS};
 use crate::client::Client;
 use crate::host::Host;
 use crate::network::{Duplex, Reached};
@@ -99,12 +99,21 @@ impl Pairing {
         let record = Record::of_ticket(&ticket);
         client.admit(ticket.host).await?;
         let us = client.us();
-        let reach = timeout(REACH, us.network.reach(ticket.host, ticket.addresses_of_host())).await;
-        let late = |_| PairError::Unreachable { tried: vec!["no answer in time".into()] };
-        let Reached { stream, path } =
-            reach.map_err(late)?.map_err(|unreachable| PairError::Unreachable { tried: unreachable.0 })?;
-        let hellos = channel::pair(stream, &us.identity, ticket.host, &ticket.secret, &us.device_name);
-        let inner = timeout(HELLOS, hellos).await.unwrap_or(Err(channel::Error::Silent)).map_err(before_auth)?;
+        let mut tries = 0;
+        let (path, inner) = loop {
+            tries += 1;
+            let reach = timeout(REACH, us.network.reach(ticket.host, ticket.addresses_of_host())).await;
+            let late = |_| PairError::Unreachable { tried: vec!["no answer in time".into()] };
+            let Reached { stream, path } =
+                reach.map_err(late)?.map_err(|unreachable| PairError::Unreachable { tried: unreachable.0 })?;
+            let hellos = channel::pair(stream, &us.identity, ticket.host, &ticket.secret, &us.device_name);
+            match timeout(HELLOS, hellos).await.unwrap_or(Err(channel::Error::Silent)) {
+                Ok(inner) => break (path, inner),
+                // The host takes one connection of a stranger; this one may be among those it closed.
+                Err(channel::Error::Io(_)) if tries < PATHS => us.network.discard(path.connection).await,
+                Err(error) => return Err(before_auth(error)),
+            }
+        };
         Ok(Self { client, record, path, inner })
     }
 

@@ -82,6 +82,10 @@ impl Network for Pipes {
         let _ = self.direct.subscribe().wait_for(|direct| *direct).await;
     }
 
+    fn has_path(&self, _: NodeId) -> bool {
+        false
+    }
+
     async fn discard(&self, _: ConnectionId) {}
 
     async fn admit(&self, _: Vec<NodeId>) {}
