@@ -18,6 +18,10 @@ const VOUCHED_SHARE: usize = 2;
 /// Revoked devices whose last visit is remembered; beyond it the oldest is forgotten.
 const VISITS: usize = 1024;
 
+/// Connections that a revoked device may make in one visit. A phone dials its circuits, TCP and QUIC at once, and which
+/// of them it speaks on is its choice: with one alone it would meet a closed door more often than its tombstone.
+const CONNECTIONS_A_VISIT: u32 = 6;
+
 /// What a connected peer is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -54,6 +58,12 @@ struct Guest {
     until: Option<Instant>,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Visit {
+    since: Instant,
+    connections: u32,
+}
+
 /// What follows from a change: connections to close, and those whose peer has become known.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Change {
@@ -71,7 +81,7 @@ pub(super) struct Gate {
     relays: HashSet<NodeId>,
     vouched: HashSet<NodeId>,
     guests: HashMap<ConnectionId, Guest>,
-    visits: HashMap<NodeId, Instant>,
+    visits: HashMap<NodeId, Visit>,
 }
 
 impl Gate {
@@ -236,16 +246,19 @@ impl Gate {
 
     fn check_visit(&mut self, peer: NodeId, now: Instant) -> Result<(), Refusal> {
         let interval = self.limits.tombstone_interval;
-        self.visits.retain(|_, last| now.saturating_duration_since(*last) < interval);
-        if self.visits.contains_key(&peer) {
-            return Err(Refusal::Revoked);
+        self.visits.retain(|_, visit| now.saturating_duration_since(visit.since) < interval);
+        if let Some(visit) = self.visits.get_mut(&peer) {
+            visit.connections += 1;
+            let goes_on = now.saturating_duration_since(visit.since) < self.limits.stranger;
+            let allowed = goes_on && visit.connections <= CONNECTIONS_A_VISIT;
+            return if allowed { Ok(()) } else { Err(Refusal::Revoked) };
         }
         if self.visits.len() >= VISITS
-            && let Some(oldest) = self.visits.iter().min_by_key(|(_, last)| **last).map(|(peer, _)| *peer)
+            && let Some(oldest) = self.visits.iter().min_by_key(|(_, visit)| visit.since).map(|(peer, _)| *peer)
         {
             self.visits.remove(&oldest);
         }
-        self.visits.insert(peer, now);
+        self.visits.insert(peer, Visit { since: now, connections: 1 });
         Ok(())
     }
 }
@@ -373,6 +386,14 @@ mod tests {
         assert_eq!(arrive(&mut gate, 2, 1, now + Duration::from_secs(59)), Err(Refusal::Revoked));
         assert_eq!(arrive(&mut gate, 3, 1, now + Duration::from_secs(60)), Ok(Standing::Revoked));
         assert_eq!(gate.outbound(id(4), node(1).to_peer_id()), Err(Refusal::Revoked));
+    }
+
+    #[test]
+    fn a_visit_of_a_revoked_device_is_a_few_connections() {
+        let (mut gate, now) = gate(Admission { revoked: [node(1)].into(), ..paired(&[]) });
+        let visit: Vec<_> = (0..10).map(|n| arrive(&mut gate, n, 1, now).is_ok()).collect();
+        assert_eq!(visit.iter().filter(|taken| **taken).count(), CONNECTIONS_A_VISIT as usize);
+        assert!(visit.is_sorted_by(|a, b| a >= b), "the first ones");
     }
 
     #[test]

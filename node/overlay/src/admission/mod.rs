@@ -5,7 +5,7 @@
 //! | relay, paired node, whoever we dialled ourselves | always | everything |
 //! | unpaired, while an offer is open | one connection, closed after [`Limits::stranger`] unless vouched for | the session protocol |
 //! | unpaired and vouched for (its gate verified) | two connections, till the offer ends | the session protocol |
-//! | revoked | one connection a minute, closed after [`Limits::stranger`] | the session protocol, to fetch its tombstone |
+//! | revoked | one visit a minute (a few connections, as a phone dials its paths at once), closed after [`Limits::stranger`] | the session protocol, to fetch its tombstone |
 //! | anybody else | never | a finished Noise or TLS handshake, then nothing |
 //!
 //! "The session protocol" means: no identify (addresses, versions, protocols), no DCUtR, no relay client. Ping stays,

@@ -117,18 +117,22 @@ async fn a_revoked_phone_is_cut_off_then_let_in_once_a_minute() {
     until_ended(&mut stream).await;
     phone.until_down(host.node_id()).await;
 
-    let visit = phone.endpoint.dial(host.node_id(), addresses.clone()).await.unwrap();
-    let (_, mut stream) = phone.endpoint.open(host.node_id(), Route::Connection(visit.connection)).await.unwrap();
-    round_trip(&mut stream).await.expect("to fetch its tombstone");
-    phone.endpoint.close_connection(visit.connection).await.unwrap();
-    phone.until_down(host.node_id()).await;
-
-    let refused = host.status().refused_connections;
-    let _ = phone.endpoint.dial(host.node_id(), addresses).await;
-    if !phone.endpoint.paths(host.node_id()).is_empty() {
-        phone.until_down(host.node_id()).await;
+    // A visit is a few connections, as a phone dials all its paths at once; then the door stays shut for a minute.
+    let mut taken = 0;
+    while host.status().refused_connections == 0 {
+        let Ok(visit) = phone.endpoint.dial(host.node_id(), addresses.clone()).await else { break };
+        let opened = phone.endpoint.open(host.node_id(), Route::Connection(visit.connection)).await;
+        if let Ok((_, mut stream)) = opened
+            && round_trip(&mut stream).await.is_ok()
+        {
+            taken += 1;
+        }
+        let _ = phone.endpoint.close_connection(visit.connection).await;
+        if !phone.endpoint.paths(host.node_id()).is_empty() {
+            phone.until_down(host.node_id()).await;
+        }
     }
-    assert_eq!(host.status().refused_connections, refused + 1);
+    assert!((1..10).contains(&taken), "{taken} visits");
 }
 
 #[tokio::test]
