@@ -104,8 +104,9 @@ impl Host {
         let identity = Arc::new(config.overlay.identity.clone());
         let store = Arc::new(store);
         let devices = Devices::open(identity.clone(), store.clone())?;
-        let (endpoint, incoming) = Endpoint::start(config.overlay)?;
-        endpoint.set_admission(Some(admission(&devices))).await?;
+        // Closed from the first moment to whoever isn't in the book.
+        let overlay = farhelm_overlay::Config { admission: Some(admission(&devices)), ..config.overlay };
+        let (endpoint, incoming) = Endpoint::start(overlay)?;
         let (app_server, events) = AppServer::start(config.source, config.codex);
         let folder = config.folder.display().to_string();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -186,6 +187,8 @@ impl Host {
         let ticket = secret.ticket_id();
         self.desks.put(ticket, desk);
         self.end_at_expiry(ticket, lifetime);
+        // Before the ticket is shown: its phone may be quicker than the task that follows the book.
+        self.endpoint.set_admission(Some(admission(&self.devices))).await?;
         Ok(Invitation::new(addresses.ticket(self.node_id(), secret, expires_ms, &self.name)))
     }
 
