@@ -9,8 +9,12 @@ mod agents;
 mod app_server;
 #[path = "support/codex.rs"]
 mod codex;
+#[path = "support/codex_home.rs"]
+mod codex_home;
 #[path = "support/transcript.rs"]
 mod transcript;
+
+use std::time::Duration;
 
 use agents::Desk;
 use app_server::Client;
@@ -22,6 +26,16 @@ struct Stage {
     a: Client,
     b: Client,
     thread: String,
+}
+
+/// Between two messages of one burst there is far less.
+const QUIET: Duration = Duration::from_millis(400);
+
+/// Reads what comes until nothing has come for a moment.
+async fn settle(client: &mut Client) {
+    while let Some(message) = client.receive(QUIET).await {
+        client.unread.push_back(message);
+    }
 }
 
 impl Stage {
@@ -64,8 +78,8 @@ impl Stage {
     }
 
     async fn end(mut self) -> Vec<String> {
-        self.a.settle().await;
-        self.b.settle().await;
+        settle(&mut self.a).await;
+        settle(&mut self.b).await;
         let folder = self.desk.root.to_string_lossy().into_owned();
         let mut lines = transcript::lines(&self.a.log, &folder);
         lines.push("-- the bystander --".into());
@@ -207,7 +221,7 @@ same!(an_interrupted_turn_ends_at_once, |stage| {
     stage.a.until(|m| m["method"] == "item/started" && m["params"]["item"]["type"] == "agentMessage").await;
     assert!(stage.ask("turn/interrupt", json!({"turnId": "another"})).await.get("error").is_some());
     stage.ask("turn/interrupt", json!({"turnId": turn})).await;
-    stage.a.settle().await;
+    settle(&mut stage.a).await;
     assert!(stage.ask("turn/interrupt", json!({"turnId": turn})).await.get("error").is_some());
 });
 

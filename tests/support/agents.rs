@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use farhelm::demo::agent::Agent;
 use farhelm::demo::model::Model;
 
-use crate::codex::{CodexHome, codex};
+use crate::codex::codex;
+use crate::codex_home::CodexHome;
 
 /// A running agent with a folder to work in and one beside it.
 pub(crate) struct Desk {

@@ -15,7 +15,7 @@ pub(crate) struct Client {
     socket: WebSocketStream<UnixStream>,
     next: u64,
     /// Received and not yet waited for.
-    unread: VecDeque<Value>,
+    pub(crate) unread: VecDeque<Value>,
     /// Received, ever.
     pub(crate) log: Vec<Value>,
 }
@@ -81,14 +81,8 @@ impl Client {
         }
     }
 
-    /// Reads what comes until nothing has come for a moment.
-    pub(crate) async fn settle(&mut self) {
-        while let Some(message) = self.receive(QUIET).await {
-            self.unread.push_back(message);
-        }
-    }
-
-    async fn receive(&mut self, patience: Duration) -> Option<Value> {
+    /// The next message, if it comes within `patience`.
+    pub(crate) async fn receive(&mut self, patience: Duration) -> Option<Value> {
         let message = tokio::time::timeout(patience, self.socket.next()).await.ok()?;
         let text = message.expect("the connection stands").expect("a frame").into_text().expect("text");
         let message: Value = serde_json::from_str(&text).expect("JSON");
@@ -99,5 +93,3 @@ impl Client {
 
 /// Ten times what the slowest step takes here.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two messages of one burst there is far less.
-const QUIET: Duration = Duration::from_millis(400);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use farhelm_core::identity::Identity;
 use farhelm_overlay::Multiaddr;
-use farhelm_phone::{Client, key_store};
+use farhelm_phone::{Client, KeyStore, key_store};
 use farhelm_relay::Relay;
 use farhelm_store::Store;
 use tempfile::TempDir;
@@ -104,9 +104,7 @@ impl World {
         for address in relay.multiaddrs() {
             host.add_relay(&address.to_string()).await?;
         }
-        let mut config = farhelm_phone::Config::new("demo phone");
-        config.listen = loopback();
-        let phone = Client::open(config, Arc::new(key_store::Memory::default())).await?;
+        let phone = another_phone(Arc::new(key_store::Memory::default())).await?;
         Ok(Self { relay, host, phone, agent, model, scratch })
     }
 
@@ -147,6 +145,13 @@ impl World {
         self.relay.shutdown().await;
         Ok(self.scratch.close()?)
     }
+}
+
+/// A phone on loopback; with keys that were used before, the same phone started again.
+pub async fn another_phone(keys: Arc<dyn KeyStore>) -> Result<Client, Error> {
+    let mut config = farhelm_phone::Config::new("demo phone");
+    config.listen = loopback();
+    Ok(Client::open(config, keys).await?)
 }
 
 fn why(state: &State) -> String {
