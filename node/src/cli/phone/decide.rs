@@ -94,7 +94,7 @@ async fn decide(named: Named, decision: Decision, context: &Context) -> Result<(
                 .next("decide with `farhelm phone approve` or `farhelm phone decline`"));
         }
         host.decide(&shown, decision).await?;
-        let event = json!({"event": "decided", "digest": report::digest(&shown), "decision": decision.as_str()});
+        let event = json!({"is": "decided", "digest": report::digest(&shown), "decision": decision.as_str()});
         context.say(&event, || done(decision).to_owned())
     })
     .await
@@ -168,7 +168,7 @@ async fn diff_of_thread(host: &Host, id: &str, context: &Context) -> Result<(), 
     let found = watch.borrow().turns.iter().rev().find_map(|turn| changes_of(turn, context.screen.size.columns));
     let none = || Failure::new(Exit::NotFound, "no turn of this thread that is kept here changed a file");
     let (turn, text) = found.ok_or_else(|| none().next("see it whole with `codex` at the desk"))?;
-    context.say(&json!({"event": "diff", "thread": id, "turn": turn, "diff": text.raw}), || text.shown)
+    context.say(&json!({"is": "diff", "thread": id, "turn": turn, "diff": text.raw}), || text.shown)
 }
 
 struct Text {

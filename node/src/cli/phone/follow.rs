@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use clap::Args;
 use farhelm_core::codex::approval::{Approval, Outcome};
 use farhelm_core::codex::thread::{Item, Thread, Turn, TurnStatus};
-use farhelm_phone::{Connection, Event, Host, ThreadWatch, Via};
+use farhelm_phone::{Connection, Error, Event, Host, ThreadWatch, Via};
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -40,14 +40,17 @@ pub(super) async fn run(args: Watch, context: &Context) -> Result<(), Failure> {
 
 /// Approvals, ends of turns and the connection, as they come.
 async fn events(host: &Host, context: &Context) -> Result<(), Failure> {
+    host.pending(super::PATIENCE).await?;
+    // What comes between these two lines is in both, and said once.
     let mut events = host.events();
-    let open = host.pending(super::PATIENCE).await?;
+    let open = host.approvals().borrow().clone();
     say_connection(&host.state().borrow().clone(), context)?;
     open.iter().try_for_each(|approval| say_approval(approval, context))?;
     let mut shown: HashSet<_> = open.into_iter().map(|approval| approval.key).collect();
     loop {
         match events.recv().await {
             Ok(Event::Approval(approval)) if shown.insert(approval.key) => say_approval(&approval, context)?,
+            Ok(Event::Connection(Connection::Removed { at_ms })) => return Err(Error::Removed { at_ms }.into()),
             Ok(event) => say_event(&event, context)?,
             Err(RecvError::Lagged(missed)) => context.note(&format!("({missed} events were missed)")),
             Err(RecvError::Closed) => return Ok(()),
@@ -60,11 +63,11 @@ fn say_event(event: &Event, context: &Context) -> Result<(), Failure> {
         Event::Connection(connection) => say_connection(connection, context),
         Event::Resolved { thread, outcome, by, .. } => {
             let by = by.map(|by| by.to_string());
-            context.say(&json!({"event": "resolved", "thread": thread, "outcome": outcome, "by": by}), || {
+            context.say(&json!({"is": "resolved", "thread": thread, "outcome": outcome, "by": by}), || {
                 format!("That approval is over: {}.", said(*outcome))
             })
         }
-        Event::Gone { thread, .. } => context.say(&json!({"event": "gone", "thread": thread}), || {
+        Event::Gone { thread, .. } => context.say(&json!({"is": "gone", "thread": thread}), || {
             "An approval ended while this phone was not connected.".to_owned()
         }),
         Event::TurnCompleted { thread: id, turn, status } => {
@@ -106,6 +109,14 @@ fn say_connection(connection: &Connection, context: &Context) -> Result<(), Fail
         Connection::Away { why, .. } => format!("Not connected: {why}."),
         Connection::Removed { .. } => "This phone was removed at the desk; pair again.".into(),
     })
+}
+
+/// Waits until the host removes this phone; then nothing is coming any more.
+async fn removed(host: &Host) -> Error {
+    match host.state().wait_for(|state| matches!(state, Connection::Removed { .. })).await.as_deref() {
+        Ok(Connection::Removed { at_ms }) => Error::Removed { at_ms: *at_ms },
+        _ => Error::Stopped,
+    }
 }
 
 /// An approval with the command that decides on exactly this.
@@ -151,7 +162,8 @@ impl Follow {
             }
             tokio::select! {
                 changed = watch.changed() => changed?,
-                changed = approvals.changed() => changed.map_err(|_| farhelm_phone::Error::Stopped)?,
+                changed = approvals.changed() => changed.map_err(|_| Error::Stopped)?,
+                removed = removed(host) => return Err(removed.into()),
             }
         }
     }
@@ -172,6 +184,7 @@ impl Follow {
                 event = events.recv() => match event {
                     Ok(Event::Approval(approval)) if approval.thread == id => say_approval(&approval, context)?,
                     Ok(event @ Event::Resolved { .. }) => say_event_of(id, &event, context)?,
+                    Ok(Event::Connection(Connection::Removed { at_ms })) => return Err(Error::Removed { at_ms }.into()),
                     Ok(Event::Connection(connection)) => say_connection(&connection, context)?,
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return Ok(()),
@@ -234,7 +247,7 @@ enum New {
 
 fn say_item(id: &str, turn: &str, item: &Item, context: &Context) -> Result<(), Failure> {
     let Some(shown) = thread::item(item, context.screen.size.columns) else { return Ok(()) };
-    let event = json!({"event": "item", "thread": id, "turn": turn, "item": item});
+    let event = json!({"is": "item", "thread": id, "turn": turn, "item": item});
     context.say(&event, || shown.trim_end_matches('\n').to_owned())
 }
 

@@ -16,15 +16,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use farhelm_phone::{Client, Config, Host, KeyStore, KnownHost, Standing};
+use farhelm_phone::{Client, Config, Connection, Host, KeyStore, KnownHost, Standing};
 use zeroize::Zeroizing;
 
 use super::home::machine_name;
 use super::{Context, Exit, Failure};
 use key_store::Files;
 
-/// How long a command waits for its host.
+/// How long a command waits for its host to answer.
 const PATIENCE: Duration = Duration::from_secs(45);
+
+/// How long a host is tried again that can't be reached: a relay may just be coming back.
+const RETRIES: Duration = Duration::from_secs(10);
 
 /// The name under which this phone is listed at hosts, beside the client's own values in the store.
 const DEVICE_NAME: &str = "device-name";
@@ -104,12 +107,24 @@ async fn visit<T>(
         .unless_stopped(async {
             let known = choose(client.hosts().await?, which.host.as_deref())?;
             let host = client.connect(known.id).await?;
-            host.live(PATIENCE).await?;
+            attach(&host).await?;
             act(&host).await
         })
         .await;
     client.shutdown().await;
     visited
+}
+
+/// Waits until the host answers. A try that is still under way is let finish: an address that doesn't answer takes
+/// longer to fail than one that refuses.
+async fn attach(host: &Host) -> Result<(), Failure> {
+    if host.live(RETRIES).await.is_ok() {
+        return Ok(());
+    }
+    let mut state = host.state();
+    let tried = state.wait_for(|state| !matches!(state, Connection::Connecting));
+    let _ = tokio::time::timeout(PATIENCE, tried).await;
+    Ok(host.live(Duration::ZERO).await.map(drop)?)
 }
 
 /// The one host that is meant.

@@ -40,11 +40,11 @@ pub(super) async fn run(args: Pair, context: &Context) -> Result<(), Failure> {
         .unless_stopped(async {
             let pairing = client.pair_with(ticket).await?;
             let (host, name, words) = (pairing.host().to_string(), pairing.name().to_owned(), pairing.words());
-            let event = json!({"event": "words", "host": host, "name": name, "words": words});
+            let event = json!({"is": "words", "host": host, "name": name, "words": words});
             context.say(&event, || ceremony::shows(&name, &words))?;
             context.note("Waiting for the desk …");
             let paired = pairing.finish(DESK).await?;
-            let event = json!({"event": "paired", "host": host, "name": paired.name});
+            let event = json!({"is": "paired", "host": host, "name": paired.name});
             context.say(&event, || ceremony::paired(&paired.name, &host))?;
             let mut about = paired.host.about();
             let _ = tokio::time::timeout(ABOUT, about.wait_for(Option::is_some)).await;

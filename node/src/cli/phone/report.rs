@@ -1,7 +1,7 @@
 //! What the phone's commands say, as lines of JSON for scripts.
 
 use farhelm_core::codex::approval::Approval;
-use farhelm_core::codex::thread::TurnStatus;
+use farhelm_core::codex::thread::{Summary, TurnStatus};
 use farhelm_phone::{Connection, KnownHost, Standing, Via};
 use serde_json::{Value, json};
 
@@ -17,12 +17,19 @@ pub(super) fn host(host: &KnownHost) -> Value {
         Standing::Removed { at_ms } => ("removed", Some(at_ms)),
         Standing::Damaged => ("damaged", None),
     };
-    json!({"host": host.id.to_string(), "name": host.name, "standing": standing, "removedAtMs": removed_at_ms})
+    json!({"is": "host", "host": host.id.to_string(), "name": host.name, "standing": standing, "removed_at_ms": removed_at_ms})
+}
+
+/// A row of `threads`, whose fields are the protocol's.
+pub(super) fn thread(summary: &Summary) -> Value {
+    let mut row = json!(summary);
+    row["is"] = "thread".into();
+    row
 }
 
 pub(super) fn approval(approval: &Approval) -> Value {
     json!({
-        "event": "approval",
+        "is": "approval",
         "digest": digest(approval),
         "thread": approval.thread,
         "turn": approval.turn,
@@ -30,7 +37,7 @@ pub(super) fn approval(approval: &Approval) -> Value {
         "environment": approval.environment,
         "content": approval.content,
         "acceptable": approval.acceptable(),
-        "deadlineMs": approval.deadline_ms,
+        "deadline_ms": approval.deadline_ms,
     })
 }
 
@@ -41,12 +48,12 @@ pub(super) fn turn(thread: &str, turn: &str, status: &TurnStatus) -> Value {
         TurnStatus::Interrupted => ("interrupted", None),
         TurnStatus::Failed(why) => ("failed", Some(why)),
     };
-    json!({"event": "turn", "thread": thread, "turn": turn, "status": status, "why": why})
+    json!({"is": "turn", "thread": thread, "turn": turn, "status": status, "why": why})
 }
 
 pub(super) fn connection(connection: &Connection) -> Value {
     match connection {
-        Connection::Connecting => json!({"event": "connection", "state": "connecting"}),
+        Connection::Connecting => json!({"is": "connection", "state": "connecting"}),
         Connection::Live(path) => {
             let (via, relay) = match path.via {
                 Via::Direct => ("direct", None),
@@ -55,11 +62,11 @@ pub(super) fn connection(connection: &Connection) -> Value {
             let transport = format!("{:?}", path.transport).to_lowercase();
             let round_trip_ms = path.round_trip.map(|trip| trip.as_secs_f64() * 1000.0);
             json!({
-                "event": "connection", "state": "live",
-                "via": via, "relay": relay, "transport": transport, "roundTripMs": round_trip_ms,
+                "is": "connection", "state": "live",
+                "via": via, "relay": relay, "transport": transport, "round_trip_ms": round_trip_ms,
             })
         }
-        Connection::Away { why, .. } => json!({"event": "connection", "state": "away", "why": why.to_string()}),
-        Connection::Removed { at_ms } => json!({"event": "connection", "state": "removed", "removedAtMs": at_ms}),
+        Connection::Away { why, .. } => json!({"is": "connection", "state": "away", "why": why.to_string()}),
+        Connection::Removed { at_ms } => json!({"is": "connection", "state": "removed", "removed_at_ms": at_ms}),
     }
 }

@@ -8,7 +8,7 @@ use farhelm_phone::Host;
 use serde_json::json;
 
 use super::follow::Follow;
-use super::{Context, Exit, Failure, Which, visit};
+use super::{Context, Exit, Failure, Which, report, visit};
 use crate::terminal::{sanitize, thread};
 
 /// A thread id in full, as Codex makes them (UUIDs).
@@ -70,14 +70,14 @@ pub(super) async fn list(args: Threads, context: &Context) -> Result<(), Failure
     if page.threads.is_empty() {
         context.note("No thread yet. Start one with `farhelm phone start`, or with `codex` at the desk.");
     }
-    page.threads.iter().try_for_each(|summary| context.say(summary, || thread::row(summary)))
+    page.threads.iter().try_for_each(|summary| context.say(&report::thread(summary), || thread::row(summary)))
 }
 
 pub(super) async fn start(args: Start, context: &Context) -> Result<(), Failure> {
     let prompt = text(args.prompt)?;
     visit(context, &args.which, async |host| {
         let started = host.start(&prompt).await?;
-        context.say(&json!({"event": "started", "thread": started.thread, "turn": started.turn}), || {
+        context.say(&json!({"is": "started", "thread": started.thread, "turn": started.turn}), || {
             format!("Thread {}", sanitize::line(&started.thread))
         })?;
         after(args.detach, host, &started.thread, started.turn, context).await
@@ -91,7 +91,7 @@ pub(super) async fn send(args: Send, context: &Context) -> Result<(), Failure> {
     visit(context, &args.which, async |host| {
         let thread = resolve(host, &args.thread).await?;
         let turn = host.send(&thread, &text).await?;
-        context.say(&json!({"event": "sent", "thread": thread, "turn": turn}), || "Sent.".into())?;
+        context.say(&json!({"is": "sent", "thread": thread, "turn": turn}), || "Sent.".into())?;
         after(args.detach, host, &thread, turn, context).await
     })
     .await
