@@ -10,6 +10,9 @@ pub const HANDSHAKE_MESSAGE: usize = 1024;
 /// Codex itself takes no message over 16 MiB.
 pub const ENVELOPE: usize = 8 * 1024 * 1024;
 
+/// A JSON text of Codex's in an envelope: what the method's name, the id and the heads around it leave.
+pub const CODEX_JSON: usize = ENVELOPE - 1024;
+
 /// A device's name in bytes, and a host's. Longer ones are cut at a character when they are made.
 pub const NAME: usize = 64;
 

@@ -17,7 +17,7 @@ use farhelm_core::identity::NodeId;
 use farhelm_core::session::record::{self, Opener, Sealer};
 use farhelm_core::session::{Session, handshake};
 use farhelm_core::wire::envelope::{Beat, CloseReason, Closing};
-use farhelm_core::wire::{Envelope, cbor, fragment};
+use farhelm_core::wire::{Envelope, cbor, fragment, limits};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -285,7 +285,13 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
     }
 
     async fn write(&mut self, envelope: &Envelope) -> Result<(), Error> {
-        for piece in fragment::split(&envelope.encode(), record::MAX_PLAINTEXT) {
+        let envelope = envelope.encode();
+        if envelope.len() > limits::ENVELOPE {
+            // The peer would have to end the session, and after a resume it would be sent once more.
+            tracing::warn!(bytes = envelope.len(), "not sent: an envelope beyond the limit");
+            return Ok(());
+        }
+        for piece in fragment::split(&envelope, record::MAX_PLAINTEXT) {
             let frame = self.sealer.seal(&piece)?;
             self.writer.write(&frame).await?;
             self.traffic.sent.fetch_add(frame.len() as u64, Ordering::Relaxed);

@@ -59,6 +59,14 @@ async fn envelopes_arrive_whole_and_in_order_in_both_directions() {
 }
 
 #[tokio::test]
+async fn an_envelope_that_the_peer_would_refuse_is_not_sent_and_ends_nothing() {
+    let (phone, mut host) = pair_of(&[]).await;
+    phone.sender().send(request(limits::ENVELOPE)).await.unwrap();
+    phone.sender().send(request(limits::CODEX_JSON)).await.unwrap();
+    assert_eq!(host.receive().await.unwrap(), request(limits::CODEX_JSON));
+}
+
+#[tokio::test]
 async fn early_requests_arrive_with_the_proof() {
     let watch = Envelope::Watch(Watch { threads: vec!["t".into()] });
     let (_phone, mut host) = pair_of(&[watch.clone(), request(50_000)]).await;
