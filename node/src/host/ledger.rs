@@ -13,13 +13,17 @@ use std::collections::BTreeMap;
 use farhelm_core::codex::approval::{Approval, Key, Outcome};
 use farhelm_core::codex::decision::{Decision, Error, SignedDecision, VerifiedDecision};
 use farhelm_core::identity::NodeId;
-use farhelm_core::wire::envelope::{DecisionRefusal, Resolved};
+use farhelm_core::wire::envelope::{Approvals, DecisionRefusal, Resolved};
+use farhelm_core::wire::{Envelope, limits};
 
 /// Approvals kept open at once. Codex asks once a turn; beyond this the desk has to decide.
 pub const OPEN: usize = 128;
 
 /// How long phones may decide after Codex asked. The desk isn't bound by it.
 pub const DEADLINE_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// What the list around approvals takes of an envelope; each brings more of its own when it travels alone.
+const LIST: usize = 64;
 
 /// Every approval that is open on this host.
 #[derive(Debug)]
@@ -53,6 +57,23 @@ impl Ledger {
     /// What waits for a decision, oldest first.
     pub fn pending(&self) -> Vec<Approval> {
         self.entries.values().filter(|e| e.decided.is_none()).map(|e| e.approval.clone()).collect()
+    }
+
+    /// The same as envelopes: one list with as many as fit, and each of the rest by itself.
+    pub fn announcement(&self) -> Vec<Envelope> {
+        let mut room = limits::ENVELOPE - LIST;
+        let (mut open, mut further) = (Vec::new(), Vec::new());
+        for approval in self.pending() {
+            let alone = Envelope::Approval(approval.clone());
+            match room.checked_sub(alone.encode().len()) {
+                Some(left) if further.is_empty() => {
+                    room = left;
+                    open.push(approval);
+                }
+                _ => further.push(alone),
+            }
+        }
+        std::iter::once(Envelope::Approvals(Approvals { open })).chain(further).collect()
     }
 
     /// Takes a device's decision; the first valid one wins. The caller sends the answer and, if that fails, calls
@@ -236,6 +257,26 @@ mod tests {
         let mut ledger = Ledger::new(identity(1).node_id());
         let taken = (0..2 * OPEN as i64).filter(|n| ledger.open(approval(*n))).count();
         assert_eq!(taken, OPEN);
+    }
+
+    #[test]
+    fn every_approval_is_announced_and_no_envelope_is_too_large() {
+        let large = |n| {
+            let mut approval = approval(n);
+            let command = "x".repeat(limits::APPROVAL_CONTENT - 100);
+            approval.content.act = Act::Command { command, folder: "/src".into(), permissions: None };
+            approval
+        };
+        let mut ledger = Ledger::new(identity(1).node_id());
+        assert_eq!(ledger.announcement(), [Envelope::Approvals(Approvals { open: Vec::new() })]);
+        for n in 0..20 {
+            assert!(ledger.open(large(n)));
+        }
+        let announced = ledger.announcement();
+        assert!(announced.iter().all(|envelope| envelope.encode().len() <= limits::ENVELOPE));
+        let [Envelope::Approvals(list), further @ ..] = &announced[..] else { panic!("the list comes first") };
+        assert_eq!((list.open.len(), further.len()), (7, 13));
+        assert!(further.iter().all(|envelope| matches!(envelope, Envelope::Approval(_))));
     }
 
     #[test]

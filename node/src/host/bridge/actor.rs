@@ -10,8 +10,8 @@ use farhelm_core::codex::decision::{Decision, SignedDecision};
 use farhelm_core::codex::thread::{Applied, Thread, id_of};
 use farhelm_core::identity::NodeId;
 use farhelm_core::policy::{self, Defaults};
-use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::{Approvals, Decided, DecisionRefusal, HostState, Notification, Resolved, Snapshot};
+use farhelm_core::wire::envelope::{Decided, DecisionRefusal, HostState, Notification, Resolved, Snapshot};
+use farhelm_core::wire::{Envelope, limits};
 use farhelm_overlay::channel;
 use serde_bytes::{ByteArray, ByteBuf};
 use serde_json::{Value, json};
@@ -172,7 +172,9 @@ impl Actor {
     fn attach(&mut self, device: NodeId, sender: channel::Sender, reply: oneshot::Sender<Ticket>) {
         let ticket = self.roster.attach(device, sender);
         self.roster.send(ticket.session, Envelope::Host(self.about.borrow().clone()));
-        self.roster.send(ticket.session, Envelope::Approvals(Approvals { open: self.ledger.pending() }));
+        for envelope in self.ledger.announcement() {
+            self.roster.send(ticket.session, envelope);
+        }
         let session = ticket.session;
         if reply.send(ticket).is_err() {
             self.roster.detach(session);
@@ -260,6 +262,10 @@ impl Actor {
         let Some(params) = policy::notification(method, params) else { return };
         let thread = id_of(&params).map(str::to_owned);
         let params = ByteBuf::from(params.to_string());
+        if params.len() > limits::CODEX_JSON {
+            // The thread as it stands is bounded, and says what the notification would have.
+            return thread.into_iter().for_each(|id| self.snapshot_to_watchers(&id));
+        }
         let envelope = Envelope::Notification(Notification { method: method.to_owned(), params });
         match thread {
             // Codex itself tells these to every client; a list of threads lives on them.

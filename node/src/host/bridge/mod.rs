@@ -18,6 +18,7 @@ use farhelm_core::codex::decision::SignedDecision;
 use farhelm_core::identity::NodeId;
 use farhelm_core::policy::{self, Defaults};
 use farhelm_core::wire::envelope::{FailedBy, Failure, HostState};
+use farhelm_core::wire::limits;
 use farhelm_overlay::channel;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -100,7 +101,7 @@ impl Bridge {
         if matches!(method, "thread/start" | "thread/resume") {
             let _ = self.command(Command::Learned { result: result.clone() }).await;
         }
-        Ok(policy::result(method, &result).to_string().into_bytes())
+        answer(method, &result)
     }
 
     async fn command(&self, command: Command) -> Result<(), Stopped> {
@@ -144,6 +145,16 @@ impl Attached {
     }
 }
 
+/// What of a result goes to the phone. One that fits no envelope would end the session, again after every resume.
+fn answer(method: &str, result: &Value) -> Result<Vec<u8>, Failure> {
+    let text = policy::result(method, result).to_string().into_bytes();
+    if text.len() > limits::CODEX_JSON {
+        let size = text.len() >> 20;
+        return Err(refused(&format!("the answer has {size} MiB, more than a phone takes; ask for less at once")));
+    }
+    Ok(text)
+}
+
 fn refused(message: &str) -> Failure {
     Failure { by: FailedBy::Policy, message: message.to_owned() }
 }
@@ -157,4 +168,20 @@ fn failed(error: &RequestError) -> Failure {
         _ => FailedBy::Codex,
     };
     Failure { by, message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_fits_no_envelope_is_refused_in_words() {
+        let read = |bytes: usize| answer("thread/read", &json!({"thread": {"id": "t", "preview": "x".repeat(bytes)}}));
+        assert!(read(1000).is_ok());
+        let failure = read(limits::CODEX_JSON).expect_err("too large");
+        assert_eq!(failure.by, FailedBy::Policy);
+        assert!(failure.message.contains("ask for less"), "{}", failure.message);
+    }
 }
