@@ -138,7 +138,7 @@ async fn follow(relay: &Running, context: &Context) -> Result<(), Failure> {
         }
         let Status { connections, reservations, circuits } = status;
         context.say(&Event::Status { connections, reservations, circuits }, || {
-            format!("{reservations} nodes can be reached through this relay, {circuits} circuits are open")
+            format!("Reservations: {reservations}, open circuits: {circuits}")
         })?;
         said = status;
     }
