@@ -16,6 +16,7 @@ use farhelm_store::offer;
 use serde_bytes::ByteBuf;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -196,14 +197,14 @@ impl Sessions {
         let Ok(mut attached) = self.bridge.attach(device, channel.sender()).await else {
             return channel.close(CloseReason::Stopping).await;
         };
-        let slots = Arc::new(Semaphore::new(REQUESTS));
+        let mut requests = Requests::default();
         let reason = loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break Some(CloseReason::Stopping),
                 why = attached.ended() => break why.map(|Revoked| CloseReason::Revoked),
                 envelope = channel.receive() => match envelope {
-                    Ok(Envelope::Request(request)) => self.answer(request, &slots, channel.sender()),
+                    Ok(Envelope::Request(request)) => requests.answer(request, &self.bridge, channel.sender()),
                     Ok(Envelope::Watch(watch)) => attached.watch(watch.threads).await,
                     Ok(Envelope::Decision(decision)) => attached.decide(decision).await,
                     Ok(_) => tracing::debug!(%device, "an envelope that only hosts send"),
@@ -214,25 +215,47 @@ impl Sessions {
                 },
             }
         };
+        if reason == Some(CloseReason::Revoked) {
+            requests.drop_all();
+        } else {
+            // The path is gone, not the wish: what was asked goes on to Codex.
+            requests.let_go();
+        }
         attached.detach().await;
         if let Some(reason) = reason {
             channel.close(reason).await;
         }
     }
+}
 
+/// The requests of one session that wait for Codex.
+#[derive(Default)]
+struct Requests(JoinSet<()>);
+
+impl Requests {
     /// Answers a request beside the others; a phone that asks too much at once is told so.
-    fn answer(&self, request: Request, slots: &Arc<Semaphore>, sender: channel::Sender) {
-        let Ok(slot) = slots.clone().try_acquire_owned() else {
+    fn answer(&mut self, request: Request, bridge: &Bridge, sender: channel::Sender) {
+        while self.0.try_join_next().is_some() {}
+        if self.0.len() >= REQUESTS {
             let busy = Failure { by: FailedBy::Busy, message: "too many requests at once; try again".into() };
             let response = Response { id: request.id, result: Err(busy) };
             let _ = sender.offer(Envelope::Response(response));
             return;
-        };
-        let bridge = self.bridge.clone();
-        tokio::spawn(async move {
-            let _slot = slot;
+        }
+        let bridge = bridge.clone();
+        self.0.spawn(async move {
             let result = bridge.request(&request.method, &request.params).await.map(ByteBuf::from);
             let _ = sender.send(Envelope::Response(Response { id: request.id, result })).await;
         });
+    }
+
+    /// The device was removed: what hasn't reached Codex yet never does.
+    fn drop_all(&mut self) {
+        self.0.abort_all();
+    }
+
+    /// Lets them finish without us.
+    fn let_go(&mut self) {
+        self.0.detach_all();
     }
 }

@@ -27,7 +27,10 @@ use crate::host::ledger::{DEADLINE_MS, Ledger};
 const TICK: Duration = Duration::from_secs(30);
 
 /// What is kept of a thread whose resume is under way; beyond it the oldest go, as in any thread.
-const SAID: usize = 4096;
+const SAID: usize = 1024;
+
+/// Resumes under way at once; what a phone wants to follow beyond that, it asks for again.
+const RESUMING: usize = 256;
 
 /// What Codex says about a thread.
 #[derive(Debug)]
@@ -373,7 +376,7 @@ impl Actor {
     }
 
     fn follow(&mut self, id: String) {
-        if self.followed.is_subscribed(&id) || self.resuming.contains_key(&id) {
+        if self.followed.is_subscribed(&id) || self.resuming.contains_key(&id) || self.resuming.len() >= RESUMING {
             return;
         }
         self.resuming.insert(id.clone(), Vec::new());
