@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use farhelm::demo::model::codex_config;
 
@@ -19,7 +20,12 @@ impl CodexHome {
         let home = Self { root: root.expect("a scratch folder") };
         fs::create_dir(home.path()).expect("a CODEX_HOME");
         fs::create_dir(home.folder("work")).expect("a folder to work in");
-        fs::write(home.path().join("config.toml"), codex_config(model_port)).expect("a configuration");
+        // What a person is asked at the first start: whether the folder is theirs, and whether to try a newer model.
+        let work = home.folder("work");
+        let answered = format!(
+            "\n[projects.{work:?}]\ntrust_level = \"trusted\"\n\n[notice.model_migrations]\n\"gpt-5.5\" = \"gpt-6-sol\"\n"
+        );
+        fs::write(home.path().join("config.toml"), codex_config(model_port) + &answered).expect("a configuration");
         home
     }
 
@@ -55,9 +61,17 @@ impl CodexHome {
 
 impl Drop for CodexHome {
     fn drop(&mut self) {
-        // The daemon has a companion that `daemon stop` doesn't end.
-        for pid in self.processes() {
-            let _ = Command::new("sh").args(["-c", "kill -9 $0", &pid.to_string()]).status();
+        // The daemon has a companion that `daemon stop` doesn't end. Gone before their files are, or they write new ones.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let left = self.processes();
+            if left.is_empty() || Instant::now() > deadline {
+                break;
+            }
+            for pid in left {
+                let _ = Command::new("sh").args(["-c", "kill -9 $0", &pid.to_string()]).status();
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
         for socket in self.sockets() {
             let _ = fs::remove_file(&socket);

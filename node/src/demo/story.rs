@@ -166,7 +166,7 @@ pub async fn run(world: &World, agent: &str, tell: &mut (dyn FnMut(Step) + Send)
 }
 
 /// The desk shows a QR, the phone reads the picture, both compare words, the desk says yes.
-async fn pair(world: &World, tell: &mut (dyn FnMut(Step) + Send)) -> Result<farhelm_phone::Host, Error> {
+pub async fn pair(world: &World, tell: &mut (dyn FnMut(Step) + Send)) -> Result<farhelm_phone::Host, Error> {
     let (events, mut heard) = mpsc::channel(8);
     let invitation = world.host.offer(Duration::from_secs(300), Desk::new(Consent::Ask, events)).await?;
     // On loopback every host is directly reachable; the phone is given the relay only, as behind a NAT.

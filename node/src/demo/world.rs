@@ -20,12 +20,14 @@ use crate::host::app_server::{Options, Source, State};
 use crate::host::{self, Host};
 
 /// What stands behind the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Behind {
     /// The embedded scripted agent.
     Script,
     /// The real Codex against the embedded model server; the program, or the one on PATH.
     Codex(Option<PathBuf>),
+    /// Whatever the host finds there. Codex's home and its model are the caller's.
+    Given(Source, Options),
 }
 
 /// Why a world can't be built.
@@ -86,17 +88,7 @@ impl World {
             std::fs::create_dir(path.join(folder))?;
         }
         let relay = Relay::start(&identity(), relay_config()).await?;
-        let (source, agent, model) = attach(&behind, path).await?;
-        let codex = Options {
-            codex: match behind {
-                Behind::Codex(program) => program,
-                Behind::Script => None,
-            },
-            codex_home: Some(path.join("codex")),
-            runtime_dir: path.join("run"),
-            // Codex refuses helper programs below the temporary folder; ours is apart.
-            environment: vec![("TMPDIR".into(), path.join("tmp").display().to_string())],
-        };
+        let Attachment { source, codex, agent, model } = attach(behind, path).await?;
         let mut overlay = farhelm_overlay::Config::new(identity());
         overlay.listen = loopback();
         let config = host::Config { name: "demo desk".into(), folder: path.join("work"), source, codex, overlay };
@@ -162,18 +154,37 @@ fn why(state: &State) -> String {
     }
 }
 
-async fn attach(behind: &Behind, path: &Path) -> Result<(Source, Option<Agent>, Option<Model>), Error> {
+/// The agent's side of a world: where the host looks for it, and what of it is ours.
+struct Attachment {
+    source: Source,
+    codex: Options,
+    agent: Option<Agent>,
+    model: Option<Model>,
+}
+
+async fn attach(behind: Behind, path: &Path) -> Result<Attachment, Error> {
     match behind {
         Behind::Script => {
             let socket = path.join("agent.sock");
-            let agent = Agent::start(&socket, path).await?;
-            Ok((Source::Connect(socket), Some(agent), None))
+            let agent = Some(Agent::start(&socket, path).await?);
+            Ok(Attachment { source: Source::Connect(socket), codex: options(None, path), agent, model: None })
         }
-        Behind::Codex(_) => {
+        Behind::Codex(program) => {
             let model = Model::start().await?;
             std::fs::write(path.join("codex/config.toml"), model::codex_config(model.port()))?;
-            Ok((Source::Own, None, Some(model)))
+            Ok(Attachment { source: Source::Own, codex: options(program, path), agent: None, model: Some(model) })
         }
+        Behind::Given(source, codex) => Ok(Attachment { source, codex, agent: None, model: None }),
+    }
+}
+
+fn options(codex: Option<PathBuf>, path: &Path) -> Options {
+    Options {
+        codex,
+        codex_home: Some(path.join("codex")),
+        runtime_dir: path.join("run"),
+        // Codex refuses helper programs below the temporary folder; ours is apart.
+        environment: vec![("TMPDIR".into(), path.join("tmp").display().to_string())],
     }
 }
 
