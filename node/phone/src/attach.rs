@@ -12,16 +12,13 @@ use farhelm_overlay::channel::{self, Channel};
 use tokio::time::timeout;
 
 use crate::connection::Why;
-use crate::network::{Network, Reached, Unreachable};
+use crate::network::{Network, PATHS, Reached, Unreachable};
 use crate::records::Record;
 
 /// Dialling and opening a stream; the overlay's own limits are 20 s and 10 s.
 const REACH: Duration = Duration::from_secs(35);
 /// A resume takes two round trips; each step has its own limit in the channel.
 const RESUME: Duration = Duration::from_secs(30);
-
-/// Paths that may break one after the other before a try counts as failed: circuit, TCP and QUIC.
-pub(crate) const PATHS: usize = 3;
 
 /// Who attaches.
 #[derive(Clone)]

@@ -6,7 +6,8 @@ use farhelm_overlay::{Admission, ConnectError, ConnectionId, Endpoint, Event, Mu
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::attach::PATHS;
+/// Paths that may break one after the other before a try counts as failed: circuit, TCP and QUIC.
+pub(crate) const PATHS: usize = 3;
 
 /// A byte stream to a host.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}

@@ -14,7 +14,7 @@ use farhelm_core::session::{PairingSecret, handshake};
 use farhelm_overlay::channel;
 use tokio::time::timeout;
 
-use crate::attach::{Attached, PATHS};
+use crate::attach::Attached;
 use crate::client::Client;
 use crate::host::Host;
 use crate::network::{Duplex, Reached};
