@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::attach::Attached;
 use crate::client::Client;
 use crate::host::Host;
-use crate::network::{Duplex, Reached};
+use crate::network::{Duplex, PATHS, Reached};
 use crate::records::{self, Record};
 
 /// Dialling every address of the ticket; the overlay's own limits are 20 s and 10 s.
