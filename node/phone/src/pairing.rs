@@ -136,7 +136,8 @@ impl Pairing {
     pub async fn finish(self, patience: Duration) -> Result<PairedHost, PairError> {
         let Self { client, record, path, inner } = self;
         let secret = inner.pairing_secret();
-        let record = remember(&client, record, &secret).await?;
+        let host = record.host;
+        let (record, before) = remember(&client, record, &secret).await?;
         match inner.finish(patience).await {
             Ok((channel, host_name)) => {
                 let mut record = record;
@@ -149,7 +150,7 @@ impl Pairing {
             Err(error) => {
                 let error = after_auth(error);
                 if !matches!(error, PairError::LinkLost | PairError::NoAnswerAtDesk) {
-                    take_back(&client, record).await?;
+                    take_back(&client, host, before).await?;
                 }
                 Err(error)
             }
@@ -157,24 +158,29 @@ impl Pairing {
     }
 }
 
-/// Stores the pairing as pending beside a confirmed one, if there is one.
-async fn remember(client: &Client, new: Record, secret: &PairingSecret) -> Result<Record, PairError> {
-    let known = match client.records().get(new.host).await {
-        Ok(known) => known.confirmed,
+/// Stores the pairing as pending beside a confirmed one, if there is one. Gives also what was known before.
+async fn remember(
+    client: &Client,
+    new: Record,
+    secret: &PairingSecret,
+) -> Result<(Record, Option<Record>), records::Error> {
+    let before = match client.records().get(new.host).await {
+        Ok(known) => Some(known),
         Err(records::Error::Unknown(_) | records::Error::Damaged(_)) => None,
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
-    let record = Record { confirmed: known, pending: Some(secret.clone()), ..new };
+    let confirmed = before.as_ref().and_then(|known| known.confirmed.clone());
+    let record = Record { confirmed, pending: Some(secret.clone()), ..new };
     client.records().put(&record).await?;
-    Ok(record)
+    Ok((record, before))
 }
 
-/// The host said no: an older pairing stays as it was.
-async fn take_back(client: &Client, mut record: Record) -> Result<(), records::Error> {
-    record.pending = None;
-    match record.confirmed {
-        Some(_) => client.records().put(&record).await,
-        None => client.records().delete(record.host).await,
+/// The host said no: an older pairing stays as it was. Also one whose answer was lost: the host may have taken it, and
+/// then says no to the ticket's second use only.
+async fn take_back(client: &Client, host: NodeId, before: Option<Record>) -> Result<(), records::Error> {
+    match before {
+        Some(known) => client.records().put(&known).await,
+        None => client.records().delete(host).await,
     }
 }
 

@@ -111,6 +111,26 @@ async fn a_link_lost_after_the_proof_is_finished_by_a_resume() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_use_of_a_ticket_whose_answer_was_lost_costs_the_first_nothing() {
+    let world = World::new();
+    let (first, pairing, desk) = begun(&world).await;
+    let (finished, stored) = tokio::join!(pairing.finish(LONG), async { desk.await.1.pairing_secret() });
+    assert_eq!(finished.unwrap_err(), PairError::LinkLost);
+    first.shutdown().await;
+    // The person scans again. For the host the ticket is used.
+    let (client, pairing, desk) = begun(&world).await;
+    let desk = async {
+        let (mut wire, claimant) = desk.await;
+        wire.send_frame(&claimant.refuse(Refusal::Spent).unwrap()).await.unwrap();
+    };
+    assert_eq!(tokio::join!(pairing.finish(LONG), desk).0.unwrap_err(), PairError::Spent);
+    assert_eq!(standing(&client).await, Some(Standing::Pending));
+    let host = client.connect(host_key().node_id()).await.unwrap();
+    let _desk = admit(world.arrival().await.stream, client.id(), &stored).await.unwrap();
+    assert!(host.live(LONG).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pending_pairing_that_the_host_never_took_stays_pending() {
     let world = World::new();
     let (client, pairing, desk) = begun(&world).await;
