@@ -127,6 +127,7 @@ impl Sessions {
         // Entitled still, now that it has proven itself: a revocation during the handshake counts.
         if self.devices.secret(peer)?.is_none() {
             wire.send_frame(&known.refuse(Refusal::Unavailable)?).await?;
+            wire.close().await;
             return Err(Refused::SentAway(Refusal::Unavailable));
         }
         let (session, answer) = known.accept(&self.name)?;
@@ -197,6 +198,11 @@ impl Sessions {
         let Ok(mut attached) = self.bridge.attach(device, channel.sender()).await else {
             return channel.close(CloseReason::Stopping).await;
         };
+        // A removal is stored, then cuts what is attached. One that came in between found nothing to cut.
+        if !matches!(self.devices.secret(device), Ok(Some(_))) {
+            attached.detach().await;
+            return channel.close(CloseReason::Revoked).await;
+        }
         let mut requests = Requests::default();
         let reason = loop {
             tokio::select! {
