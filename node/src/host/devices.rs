@@ -42,6 +42,11 @@ pub struct Devices {
     writing: Arc<Mutex<()>>,
 }
 
+/// How long after a ticket's time somebody who scanned it is still told what became of it, instead of finding no host.
+/// Also within its time the door stays open when it was used or declined: the answer travels through it.
+pub const LATECOMERS: Duration = Duration::from_secs(60);
+const LATECOMERS_MS: u64 = LATECOMERS.as_millis() as u64;
+
 /// Who may connect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Admitted {
@@ -49,7 +54,7 @@ pub struct Admitted {
     pub paired: Vec<NodeId>,
     /// Removed ones, who may fetch their tombstone.
     pub revoked: Vec<NodeId>,
-    /// Whether strangers may try a ticket.
+    /// Whether strangers may try a ticket: while one is good, and [`LATECOMERS`] longer.
     pub offer_open: bool,
 }
 
@@ -162,7 +167,7 @@ impl Devices {
         let admitted = Admitted {
             paired: self.store.devices()?.iter().map(|d| d.key).collect(),
             revoked: self.store.tombstones()?,
-            offer_open: self.store.offers()?.iter().any(|o| is_open(o) && o.expires_ms > now),
+            offer_open: self.store.offers()?.iter().any(|offer| offer.expires_ms + LATECOMERS_MS > now),
         };
         self.admitted.send_if_modified(|current| std::mem::replace(current, admitted.clone()) != admitted);
         result

@@ -205,7 +205,7 @@ impl Host {
         let (devices, stop) = (self.devices.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             // A little later, so that the clock has passed it when it is looked at.
-            let expired = tokio::time::sleep(lifetime + Duration::from_millis(50));
+            let expired = tokio::time::sleep(lifetime + devices::LATECOMERS + Duration::from_millis(50));
             if stop.run_until_cancelled(expired).await.is_some()
                 && let Err(error) = devices.announce()
             {
