@@ -1,8 +1,8 @@
 //! The messages inside a session, phone to host and back.
 //!
-//! On the wire an envelope is the CBOR array `[kind, body]`, body being the CBOR of the struct. An unknown kind, and
-//! unknown fields in a body, are skipped, so that versions may differ; a decision is the exception and refuses both
-//! (`node/PROTOCOL.md` §5).
+//! On the wire an envelope is the CBOR array `[kind, body]`, body being a byte string that holds the CBOR of the struct.
+//! An unknown kind, and unknown fields in a body, are skipped, so that versions may differ; decisions and approvals are
+//! the exception and refuse unknown fields (`node/PROTOCOL.md` §5, §9).
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_bytes::{ByteArray, ByteBuf};
