@@ -1,0 +1,131 @@
+//! A paired host: the calls a person's acts become, and what there is to look at.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use farhelm_phone as phone;
+
+use crate::error::{DecideError, Error};
+use crate::listener::{Event, EventListener, TaskHandle, listen};
+use crate::records::{About, Approval, Connection, Decision, Path, Thread, ThreadSummary, approval_id};
+use crate::runtime::Runtime;
+
+/// A handle on one host. Every call waits for a connection and for its answer, together for a minute at most.
+#[derive(uniffi::Object)]
+pub struct Host {
+    inner: phone::Host,
+    runtime: Runtime,
+}
+
+/// A thread that was started with its first turn.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct Started {
+    /// Thread id.
+    pub thread: String,
+    /// Id of the turn that runs.
+    pub turn: String,
+}
+
+/// Threads, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct ThreadPage {
+    /// The rows.
+    pub threads: Vec<ThreadSummary>,
+    /// The cursor for the next page; none if this is the last.
+    pub next: Option<String>,
+}
+
+impl Host {
+    pub(crate) fn new(inner: phone::Host, runtime: Runtime) -> Arc<Self> {
+        Arc::new(Self { inner, runtime })
+    }
+
+    /// Runs a call on our threads.
+    async fn call<T, E, F>(&self, call: impl FnOnce(phone::Host) -> F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<crate::runtime::Broken> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        self.runtime.run(call(self.inner.clone())).await
+    }
+
+    /// What we hold under the name of what was shown, if it is that to the last letter.
+    fn held(&self, shown: &Approval) -> Result<phone::codex::approval::Approval, DecideError> {
+        let approvals = self.inner.approvals();
+        let open = approvals.borrow();
+        let named = open.iter().find(|approval| approval_id(&approval.key) == shown.id);
+        let named = named.ok_or(phone::DecideError::Over { outcome: None, by: None })?;
+        match Approval::from(named) == *shown {
+            true => Ok(named.clone()),
+            false => Err(phone::DecideError::NotWhatIsShown.into()),
+        }
+    }
+}
+
+#[uniffi::export]
+impl Host {
+    /// Its id, which is also its peer id.
+    pub fn id(&self) -> String {
+        self.inner.id().to_string()
+    }
+
+    /// How it stands with the connection.
+    pub fn connection(&self) -> Connection {
+        self.inner.state().borrow().clone().into()
+    }
+
+    /// Waits until it is live; after `patience`, says why it isn't.
+    pub async fn live(&self, patience: Duration) -> Result<Path, Error> {
+        self.call(async move |host| Ok(host.live(patience).await?.into())).await
+    }
+
+    /// What the host last said of itself; none before the first connection.
+    pub fn about(&self) -> Option<About> {
+        self.inner.about().borrow().clone().map(About::from)
+    }
+
+    /// The approvals that are open, oldest first. While the host is away: as they were.
+    pub fn approvals(&self) -> Vec<Approval> {
+        self.inner.approvals().borrow().iter().map(Approval::from).collect()
+    }
+
+    /// Threads, newest first: `limit` (1 to 100) of them from `cursor` on.
+    pub async fn threads(&self, limit: u32, cursor: Option<String>) -> Result<ThreadPage, Error> {
+        let page = self.call(async move |host| Ok::<_, Error>(host.threads(limit, cursor.as_deref()).await?)).await?;
+        Ok(ThreadPage { threads: page.threads.into_iter().map(Into::into).collect(), next: page.next })
+    }
+
+    /// A thread with its newest turns. It isn't loaded by looking at it.
+    pub async fn thread(&self, id: String) -> Result<Thread, Error> {
+        self.call(async move |host| Ok(host.thread(&id).await?.into())).await
+    }
+
+    /// Starts a thread in the host's folder, under the host's rules, with a first message.
+    pub async fn start(&self, prompt: String) -> Result<Started, Error> {
+        let started = self.call(async move |host| Ok::<_, Error>(host.start(&prompt).await?)).await?;
+        Ok(Started { thread: started.thread, turn: started.turn })
+    }
+
+    /// Sends a message to a thread: a new turn, or into the one that runs. Gives the turn's id.
+    pub async fn send(&self, thread: String, text: String) -> Result<String, Error> {
+        self.call(async move |host| Ok(host.send(&thread, &text).await?)).await
+    }
+
+    /// Decides on exactly the approval that was on the screen, and waits for the host's word. The record is given back
+    /// as it came: if the host shows anything else by now, nothing is decided.
+    pub async fn decide(&self, shown: Approval, decision: Decision) -> Result<(), DecideError> {
+        let held = self.held(&shown)?;
+        self.call(async move |host| Ok(host.decide(&held, decision.into()).await?)).await
+    }
+
+    /// Calls the listener until the handle goes: first how things are (the connection, each open approval), then what
+    /// happens. What happens just then may come twice; approvals are told apart by their id.
+    pub fn subscribe(&self, listener: Arc<dyn EventListener>) -> Result<Arc<TaskHandle>, Error> {
+        let events = self.inner.events();
+        let mut now = vec![Event::Connection { connection: self.connection() }];
+        now.extend(self.about().map(|about| Event::About { about }));
+        now.extend(self.approvals().into_iter().map(|approval| Event::Approval { approval }));
+        listen(&self.runtime, now, events, listener).ok_or(Error::Internal)
+    }
+}

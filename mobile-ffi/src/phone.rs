@@ -1,0 +1,83 @@
+//! This device: its identity, the hosts it is paired with, and the network under them.
+
+use std::sync::Arc;
+
+use farhelm_phone::{Client, Config, NodeId};
+
+use crate::error::{Error, PairError};
+use crate::host::Host;
+use crate::key_store::{Adapted, KeyStore};
+use crate::pairing::Pairing;
+use crate::records::KnownHost;
+use crate::runtime::Runtime;
+
+/// This phone. Keep one for each key store, and only one: two sessions of one device replace each other.
+///
+/// When it and every [`Host`] of it are gone, everything is cut. [`shutdown`](Self::shutdown) says goodbye first.
+#[derive(uniffi::Object)]
+pub struct Phone {
+    client: Client,
+    runtime: Runtime,
+}
+
+#[uniffi::export]
+impl Phone {
+    /// Loads or makes this phone's identity and starts its network. Connects to nobody yet. `device_name` is what hosts
+    /// show for it; at most 64 bytes are kept.
+    #[uniffi::constructor]
+    pub async fn open(device_name: String, store: Arc<dyn KeyStore>) -> Result<Self, Error> {
+        let runtime = Runtime::new().map_err(|error| Error::Network(format!("no threads to run on: {error}")))?;
+        let opening = async { Client::open(Config::new(device_name), Arc::new(Adapted(store))).await };
+        let client = runtime.run(async { opening.await.map_err(Error::from) }).await?;
+        Ok(Self { client, runtime })
+    }
+
+    /// This phone's id, which is also its peer id.
+    pub fn id(&self) -> String {
+        self.client.id().to_string()
+    }
+
+    /// Every host this phone remembers, by name.
+    pub async fn hosts(&self) -> Result<Vec<KnownHost>, Error> {
+        let client = self.client.clone();
+        let listing = async move { Ok::<_, Error>(client.hosts().await?) };
+        Ok(self.runtime.run(listing).await?.into_iter().map(KnownHost::from).collect())
+    }
+
+    /// Begins a pairing with the text of a QR: on return the host is proven, and the four words can be compared.
+    pub async fn pair(&self, ticket: String) -> Result<Arc<Pairing>, PairError> {
+        let client = self.client.clone();
+        let beginning = async move { client.pair(&ticket).await.map_err(PairError::from) };
+        let begun = self.runtime.run(beginning).await?;
+        Ok(Pairing::new(begun, self.runtime.clone()))
+    }
+
+    /// A paired host, at once; it connects in the background, and stays connected until [`forget`](Self::forget),
+    /// [`shutdown`](Self::shutdown) or the end of the phone.
+    pub async fn connect(&self, host: String) -> Result<Arc<Host>, Error> {
+        let (client, id) = (self.client.clone(), node_id(&host)?);
+        let connected = self.runtime.run(async move { Ok::<_, Error>(client.connect(id).await?) }).await?;
+        Ok(Host::new(connected, self.runtime.clone()))
+    }
+
+    /// Forgets a host, here only: the host still lists this phone until somebody removes it there.
+    pub async fn forget(&self, host: String) -> Result<(), Error> {
+        let (client, id) = (self.client.clone(), node_id(&host)?);
+        self.runtime.run(async move { Ok(client.forget(id).await?) }).await
+    }
+
+    /// Says goodbye to every host and ends the network. Whatever is called afterwards fails.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        let client = self.client.clone();
+        let ending = async move {
+            client.shutdown().await;
+            Ok(())
+        };
+        self.runtime.run(ending).await
+    }
+}
+
+fn node_id(text: &str) -> Result<NodeId, Error> {
+    let sentence = "this is no host's id; take one from the list of hosts";
+    text.parse().map_err(|_| Error::NotPaired(sentence.into()))
+}

@@ -1,0 +1,206 @@
+//! What crosses to the app: copies, without behaviour.
+//!
+//! Texts of a host (names, threads, diffs, reasons) are as they came. An app shows them as plain text and never as
+//! markup or a link of its own accord.
+
+mod approval;
+mod thread;
+
+use std::time::{Duration, SystemTime};
+
+use farhelm_phone as phone;
+use farhelm_phone::{CodexState, HostState};
+
+pub(crate) use approval::approval_id;
+pub use approval::{Act, Approval, Change, Decision, Outcome};
+pub use thread::{Item, ItemKind, Progress, Thread, ThreadStatus, ThreadSummary, Turn, TurnStatus};
+
+/// A host in the phone's list.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct KnownHost {
+    /// Its id.
+    pub id: String,
+    /// Its name; empty if what is remembered is damaged.
+    pub name: String,
+    /// How it stands with the pairing.
+    pub standing: Standing,
+}
+
+/// How it stands with a pairing, as far as the phone remembers.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
+pub enum Standing {
+    /// Paired.
+    Paired,
+    /// The answer to the pairing never came; the next connection finishes it, if the desk said yes.
+    Pending,
+    /// The host removed this phone; pair again.
+    Removed {
+        /// When, in Unix milliseconds by the host's clock.
+        at_ms: u64,
+    },
+    /// What was remembered is damaged; pair again.
+    Damaged,
+}
+
+/// What a host says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct About {
+    /// Its name.
+    pub name: String,
+    /// The folder in which `start` starts.
+    pub folder: String,
+    /// How it stands with Codex.
+    pub codex: Codex,
+}
+
+/// How a host stands with its Codex.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
+pub enum Codex {
+    /// Connected.
+    Ready {
+        /// The app-server's version.
+        version: String,
+    },
+    /// Not connected, trying.
+    Away {
+        /// Why, in a sentence.
+        why: String,
+    },
+}
+
+/// The state of the connection to one host.
+#[derive(Debug, Clone, PartialEq, uniffi::Enum)]
+pub enum Connection {
+    /// On the way, for the first time or after a loss.
+    Connecting,
+    /// Attached: the host answers, and proved that it is the paired one.
+    Live {
+        /// On which way.
+        path: Path,
+    },
+    /// Not there; it is tried again, less and less often.
+    Away {
+        /// Since when, by this device's clock.
+        since: SystemTime,
+        /// Why, as far as one can tell from here.
+        why: Why,
+        /// The same as a sentence that says what to do.
+        message: String,
+    },
+    /// The host removed this phone; nothing is tried any more.
+    Removed {
+        /// When, in Unix milliseconds by the host's clock.
+        at_ms: u64,
+    },
+}
+
+/// The way on which a session runs.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct Path {
+    /// Whether nobody is in between.
+    pub direct: bool,
+    /// The relay in between, if its id is known.
+    pub relay: Option<String>,
+    /// What carries it; for a relayed one, this phone's leg to the relay.
+    pub transport: Transport,
+    /// The last measured round trip to the host's program and back.
+    pub round_trip: Option<Duration>,
+}
+
+/// What carries a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum Transport {
+    /// QUIC over UDP.
+    Quic,
+    /// Noise and Yamux over TCP.
+    Tcp,
+    /// A channel inside the process.
+    Memory,
+}
+
+/// Why a host is away, coarsely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum Why {
+    /// No address answers.
+    Unreachable,
+    /// Something is there but doesn't let this phone in.
+    NoAnswer,
+    /// It broke, or fell silent, and can't be had again yet.
+    LinkLost,
+    /// The host's program was stopped.
+    HostStopped,
+    /// Another program with this phone's key has attached.
+    Replaced,
+    /// The host said no.
+    Refused,
+    /// Whoever answered isn't the paired host.
+    OtherHost,
+    /// The two programs don't understand each other.
+    Unsupported,
+    /// Let go here: forgotten, or shut down.
+    Stopped,
+}
+
+impl From<phone::KnownHost> for KnownHost {
+    fn from(host: phone::KnownHost) -> Self {
+        let standing = match host.standing {
+            phone::Standing::Paired => Standing::Paired,
+            phone::Standing::Pending => Standing::Pending,
+            phone::Standing::Removed { at_ms } => Standing::Removed { at_ms },
+            phone::Standing::Damaged => Standing::Damaged,
+        };
+        Self { id: host.id.to_string(), name: host.name, standing }
+    }
+}
+
+impl From<HostState> for About {
+    fn from(HostState { name, folder, codex, .. }: HostState) -> Self {
+        let codex = match codex {
+            CodexState::Ready(version) => Codex::Ready { version },
+            CodexState::Away(why) => Codex::Away { why },
+        };
+        Self { name, folder, codex }
+    }
+}
+
+impl From<phone::Connection> for Connection {
+    fn from(connection: phone::Connection) -> Self {
+        match connection {
+            phone::Connection::Connecting => Self::Connecting,
+            phone::Connection::Live(path) => Self::Live { path: path.into() },
+            phone::Connection::Away { since, why } => Self::Away { since, why: why.into(), message: why.to_string() },
+            phone::Connection::Removed { at_ms } => Self::Removed { at_ms },
+        }
+    }
+}
+
+impl From<phone::Path> for Path {
+    fn from(path: phone::Path) -> Self {
+        let relay = match path.via {
+            phone::Via::Direct => None,
+            phone::Via::Relay(relay) => relay.map(|relay| relay.to_string()),
+        };
+        let transport = match path.transport {
+            phone::Transport::Quic => Transport::Quic,
+            phone::Transport::Tcp => Transport::Tcp,
+            phone::Transport::Memory => Transport::Memory,
+        };
+        Self { direct: path.is_direct(), relay, transport, round_trip: path.round_trip }
+    }
+}
+
+impl From<phone::Why> for Why {
+    fn from(why: phone::Why) -> Self {
+        match why {
+            phone::Why::Unreachable => Self::Unreachable,
+            phone::Why::NoAnswer => Self::NoAnswer,
+            phone::Why::LinkLost => Self::LinkLost,
+            phone::Why::HostStopped => Self::HostStopped,
+            phone::Why::Replaced => Self::Replaced,
+            phone::Why::Refused => Self::Refused,
+            phone::Why::OtherHost => Self::OtherHost,
+            phone::Why::Unsupported => Self::Unsupported,
+            phone::Why::Stopped => Self::Stopped,
+        }
+    }
+}
