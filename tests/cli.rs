@@ -1,13 +1,17 @@
 //! The program as a script or a person runs it: arguments in; output, exit code and files out.
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
+use portable_pty::{CommandBuilder, PtySize};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -62,11 +66,11 @@ impl Service {
     }
 
     /// The next event of this kind; others before it are dropped.
-    fn wait_for(&mut self, is: &str) -> Value {
+    fn wait_for(&mut self, name: &str) -> Value {
         loop {
             let line = self.events.next().expect("it says that before it ends").expect("its output is text");
             let event: Value = serde_json::from_str(&line).expect("an event is JSON");
-            if event["is"] == is {
+            if event["event"] == name {
                 return event;
             }
             assert_eq!(event["error"], Value::Null, "{event}");
@@ -86,6 +90,88 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A person at a terminal that runs the program.
+struct Person {
+    terminal: Box<dyn portable_pty::MasterPty + Send>,
+    keyboard: Box<dyn Write + Send>,
+    program: Box<dyn portable_pty::Child + Send + Sync>,
+    output: mpsc::Receiver<Vec<u8>>,
+    seen: Vec<u8>,
+}
+
+impl Person {
+    fn at(rows: u16, cols: u16, state: &TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        let pair = portable_pty::native_pty_system().openpty(size).expect("a terminal");
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_farhelm"));
+        command.args(arguments);
+        command.env_clear();
+        command.env("FARHELM_STATE_DIR", state.path());
+        environment.iter().for_each(|(name, value)| command.env(name, value));
+        let program = pair.slave.spawn_command(command).expect("the program starts");
+        let keyboard = pair.master.take_writer().expect("a keyboard");
+        let mut reader = pair.master.try_clone_reader().expect("a screen");
+        let (sender, output) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = reader.read(&mut buffer) {
+                if sender.send(buffer[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { terminal: pair.master, keyboard, program, output, seen: Vec::new() }
+    }
+
+    /// Waits until `text` has been printed.
+    fn sees(&mut self, text: &str) {
+        while !self.printed().contains(text) {
+            match self.output.recv_timeout(PATIENCE) {
+                Ok(bytes) => self.seen.extend(bytes),
+                Err(error) => panic!("{error} waiting for {text:?} in {}", self.printed()),
+            }
+        }
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).expect("the terminal takes keys");
+    }
+
+    /// All that was printed so far, as it was.
+    fn printed(&self) -> String {
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
+    /// Reads to the end and gives the exit code.
+    fn leaves(&mut self) -> u32 {
+        while let Ok(bytes) = self.output.recv_timeout(PATIENCE) {
+            self.seen.extend(bytes);
+        }
+        self.program.wait().expect("the program ends").exit_code()
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        // Commonly it has ended already.
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+/// Ten times what anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs the program with something on its standard input.
+fn run_with(state: &TempDir, arguments: &[&str], input: &str) -> Output {
+    let mut command = farhelm(arguments);
+    command.env("FARHELM_STATE_DIR", state.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    // It may refuse before it reads.
+    let _ = child.stdin.take().expect("it was piped").write_all(input.as_bytes());
+    child.wait_with_output().expect("the program ends")
 }
 
 fn json(output: &Output) -> Value {
@@ -386,4 +472,184 @@ fn limits_under_which_nothing_works_are_refused() {
     for limit in [["--max-circuits", "0"], ["--circuits-per-peer", "0"], ["--circuit-bytes", "1MB"]] {
         assert_eq!(code(&run_in(&state(), &[&LOOPBACK[..], &limit].concat())), 2, "{limit:?}");
     }
+}
+
+/// The ticket that `farhelm pair --yes` shows, and what shows it.
+fn shown_ticket(host: &TempDir) -> (Service, String) {
+    let mut pair = Service::start(host.path(), &["pair", "--yes"]);
+    let text = pair.wait_for("ticket")["text"].as_str().expect("a ticket").to_owned();
+    (pair, text)
+}
+
+#[test]
+fn a_ticket_is_taken_from_standard_input_and_works_once() {
+    let (host, phone, second) = (state(), state(), state());
+    let _running = Service::host(&host);
+    let (mut pair, ticket) = shown_ticket(&host);
+    let paired = run_with(&phone, &["phone", "pair", "-", "--name", "pocket"], &ticket);
+    assert_eq!(code(&paired), 0, "{}", stderr(&paired));
+    assert_eq!(pair.wait_for("paired")["name"], "pocket");
+
+    // While no code is shown, strangers aren't even answered; so another one is.
+    let _another = shown_ticket(&host);
+    let spent = run_with(&second, &["phone", "pair", "-"], &ticket);
+    assert_eq!(code(&spent), 12, "{}", stderr(&spent));
+
+    let hosts = json(&run_in(&phone, &["phone", "hosts", "--json"]));
+    assert_eq!(hosts["standing"], "paired");
+    let devices = json(&run_in(&host, &["devices", "--json"]));
+    assert_eq!(devices["name"], "pocket");
+    assert_eq!(code(&run_in(&host, &["devices", "revoke", "pocket"])), 0);
+    let removed = run_in(&phone, &["phone", "threads"]);
+    assert_eq!(code(&removed), 16, "{}", stderr(&removed));
+    assert_eq!(code(&run_in(&phone, &["phone", "forget", hosts["name"].as_str().expect("a name")])), 0);
+    assert_eq!(code(&run_in(&phone, &["phone", "threads"])), 15);
+}
+
+#[test]
+fn a_phone_pairs_from_a_picture_through_a_relay() {
+    let (relay, host, phone) = (state(), state(), state());
+    let mut relay = Service::start(relay.path(), &LOOPBACK);
+    let address = relay.wait_for("listening")["addresses"][0].as_str().expect("an address").to_owned();
+    let mut running = Service::start(host.path(), &["host", "--listen", "/ip4/127.0.0.1/tcp/0", "--relay", &address]);
+    while running.wait_for("reachable")["relays"][0] != address.as_str() {}
+    let picture = host.path().join("ticket.png");
+    let picture = picture.to_str().expect("a path");
+    let mut pair = Service::start(host.path(), &["pair", "--yes", "--png", picture]);
+    let ticket = pair.wait_for("ticket");
+    let circuit = ticket["addresses"][0].as_str().expect("an address");
+    assert!(circuit.starts_with(&address) && circuit.contains("/p2p-circuit/p2p/"), "{circuit}");
+    let paired = run_in(&phone, &["phone", "pair", picture]);
+    assert_eq!(code(&paired), 0, "{}", stderr(&paired));
+    pair.wait_for("paired");
+}
+
+#[test]
+fn the_desk_compares_words_and_says_yes() {
+    let (host, phone) = (state(), state());
+    let _running = Service::host(&host);
+    let mut desk = Person::at(60, 100, &host, &["pair"], &[("TERM", "xterm-256color")]);
+    desk.sees("FARHELM:");
+    desk.sees("▀▀▀▀▀▀▀");
+    let ticket = ticket_in(&desk.printed());
+    let mut pocket = Person::at(24, 80, &phone, &["phone", "pair", "--name", "pocket"], &[]);
+    pocket.sees("not shown");
+    pocket.types(&format!("{ticket}\n"));
+    pocket.sees("Waiting for the desk");
+    assert!(!pocket.printed().contains(&ticket), "the ticket isn't echoed");
+    desk.sees("Do they agree, word for word? [y/N]");
+    assert!(desk.printed().contains("“pocket” wants to pair"));
+    assert_eq!(words_in(&desk.printed()), words_in(&pocket.printed()));
+    desk.types("y\n");
+    assert_eq!((desk.leaves(), pocket.leaves()), (0, 0));
+    assert!(desk.printed().contains("Paired with “pocket”"));
+}
+
+#[test]
+fn a_declined_phone_is_told_so_and_the_desk_shows_a_fresh_code() {
+    let (host, phone) = (state(), state());
+    let _running = Service::host(&host);
+    let mut desk = Person::at(60, 100, &host, &["pair"], &[]);
+    desk.sees("▀▀▀▀▀▀▀");
+    let ticket = ticket_in(&desk.printed());
+    let mut pocket = Person::at(24, 80, &phone, &["phone", "pair"], &[]);
+    pocket.sees("not shown");
+    pocket.types(&format!("{ticket}\n"));
+    desk.sees("word for word? [y/N]");
+    desk.types("n\n");
+    assert_eq!(pocket.leaves(), 10);
+    desk.sees("here is another");
+    desk.seen.clear();
+    desk.sees("▀▀▀▀▀▀▀");
+    assert_ne!(ticket_in(&desk.printed()), ticket);
+    desk.types("\u{3}");
+    assert_eq!(desk.leaves(), 130);
+    assert_eq!(code(&run_in(&phone, &["phone", "threads"])), 15, "nothing is remembered of a declined pairing");
+}
+
+#[test]
+fn a_terminal_of_20_by_5_gets_the_ticket_as_text_and_picture() {
+    let host = state();
+    let _running = Service::host(&host);
+    let mut desk = Person::at(5, 20, &host, &["pair"], &[("TERM", "xterm")]);
+    desk.sees("ticket.png");
+    let picture = host.path().join("run/ticket.png");
+    assert_eq!(fs::metadata(&picture).expect("the picture is there").permissions().mode() & 0o777, 0o600);
+    assert!(desk.printed().contains("FARHELM:") && !desk.printed().contains('▀'));
+    desk.types("\u{3}");
+    assert_eq!(desk.leaves(), 130);
+    assert!(!picture.exists(), "it goes with its ticket");
+}
+
+#[test]
+fn a_dumb_terminal_and_no_color_get_no_escape_sequences() {
+    let host = state();
+    let _running = Service::host(&host);
+    for environment in [("TERM", "dumb"), ("NO_COLOR", "1")] {
+        let mut desk = Person::at(60, 100, &host, &["pair"], &[environment]);
+        // Light modules are drawn on a terminal that is taken for dark.
+        desk.sees("█████████████████████");
+        assert!(!desk.printed().contains('\x1b'), "{environment:?}");
+        desk.types("\u{3}");
+        assert_eq!(desk.leaves(), 130);
+    }
+}
+
+#[test]
+fn a_hidden_prompt_that_is_interrupted_leaves_the_echo_on() {
+    let phone = state();
+    let mut pocket = Person::at(24, 80, &phone, &["phone", "pair"], &[]);
+    pocket.sees("not shown");
+    let pid = pocket.program.process_id().expect("it runs").cast_signed();
+    kill_process(Pid::from_raw(pid).expect("a process has an id"), Signal::TERM).expect("it runs");
+    assert_eq!(pocket.program.wait().expect("it ends").exit_code(), 130);
+    let terminal = fs::File::open(pocket.terminal.tty_name().expect("it has a name")).expect("it is there");
+    let modes = tcgetattr(&terminal).expect("a terminal has modes");
+    assert!(modes.local_modes.contains(LocalModes::ECHO));
+}
+
+#[test]
+fn a_ticket_on_the_command_line_is_refused_and_not_repeated() {
+    let refused = run_in(&state(), &["phone", "pair", "FARHELM:ABCDEF"]);
+    assert_eq!(code(&refused), 2);
+    assert!(stderr(&refused).contains("holds a secret") && !stderr(&refused).contains("ABCDEF"));
+}
+
+#[test]
+fn what_is_no_ticket_is_named() {
+    let damaged = ["", "hello", "FARHELM:", "FARHELM:0189", "FARHELM:AAAA", "FARHELM:Q4AVQIG3QZ753JWX"];
+    for text in damaged {
+        assert_eq!(code(&run_with(&state(), &["phone", "pair", "-"], text)), 14, "{text}");
+    }
+    assert_eq!(code(&run_in(&state(), &["phone", "pair", "/nowhere/ticket.png"])), 14);
+}
+
+#[test]
+fn without_a_terminal_a_ticket_cannot_be_asked_for() {
+    let refused = run_in(&state(), &["phone", "pair"]);
+    assert_eq!(code(&refused), 2);
+    assert!(stderr(&refused).contains("farhelm phone pair -"), "{}", stderr(&refused));
+}
+
+#[test]
+fn a_phone_key_that_others_may_read_is_refused() {
+    let phone = state();
+    assert_eq!(code(&run_in(&phone, &["phone", "hosts"])), 0);
+    fs::set_permissions(phone.path().join("phone/identity"), Permissions::from_mode(0o644)).expect("our own file");
+    let refused = run_in(&phone, &["phone", "hosts"]);
+    assert_eq!(code(&refused), 19, "{}", stderr(&refused));
+}
+
+/// The ticket's text in what a desk printed.
+fn ticket_in(printed: &str) -> String {
+    let from = printed.rfind("FARHELM:").expect("a ticket");
+    printed[from..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == ':').collect()
+}
+
+/// The four words: the only line that is indented by four and has four.
+fn words_in(printed: &str) -> Vec<String> {
+    let plain = anstream::adapter::strip_str(printed).to_string();
+    let lines = plain.lines().filter(|line| line.starts_with("    ")).map(str::split_whitespace);
+    let mut lines = lines.map(|words| words.map(str::to_owned).collect::<Vec<_>>());
+    lines.find(|words| words.len() == 4 && words.iter().all(|word| word.is_ascii())).expect("four words")
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{self, OptionalActions, QueueSelector, Termios};
+use rustix::termios::{self, LocalModes, OptionalActions, QueueSelector, Termios};
 use tokio::sync::oneshot;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -63,8 +63,9 @@ pub async fn hidden(prompt: &str) -> Result<Zeroizing<String>, Error> {
     if !is_possible() {
         return Err(Error::NotATerminal);
     }
-    // The reading thread can't be stopped, so if this is given up, it is we who turn the echo on again.
-    let _echo = KeepModes::of(io::stdin())?;
+    // Off before the prompt is shown: who sees it may paste at once. And the reading thread can't be stopped, so if
+    // this is given up, it is we who turn the echo on again.
+    let _modes = KeepModes::without_echo(io::stdin())?;
     on_a_thread(prompt.to_owned(), |prompt, _| match rpassword::prompt_password(prompt) {
         Ok(secret) => Ok(Zeroizing::new(secret)),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Error::Closed),
@@ -152,8 +153,12 @@ struct KeepModes<T: AsFd> {
 }
 
 impl<T: AsFd> KeepModes<T> {
-    fn of(terminal: T) -> io::Result<Self> {
+    /// Turns the echo off until this is dropped.
+    fn without_echo(terminal: T) -> io::Result<Self> {
         let modes = termios::tcgetattr(&terminal)?;
+        let mut silent = modes.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        termios::tcsetattr(&terminal, OptionalActions::Now, &silent)?;
         Ok(Self { terminal, modes })
     }
 }
@@ -263,15 +268,14 @@ mod tests {
     }
 
     #[test]
-    fn modes_are_put_back() {
+    fn the_echo_is_off_for_a_secret_and_on_again_after_it() {
         let desk = Desk::new();
-        let before = termios::tcgetattr(&desk.terminal).unwrap();
-        let kept = KeepModes::of(desk.terminal.try_clone().unwrap()).unwrap();
-        let mut silent = before.clone();
-        silent.local_modes.remove(termios::LocalModes::ECHO);
-        termios::tcsetattr(&desk.terminal, OptionalActions::Now, &silent).unwrap();
-        drop(kept);
-        assert_eq!(termios::tcgetattr(&desk.terminal).unwrap().local_modes, before.local_modes);
+        let echo = || termios::tcgetattr(&desk.terminal).unwrap().local_modes.contains(LocalModes::ECHO);
+        assert!(echo());
+        let silent = KeepModes::without_echo(desk.terminal.try_clone().unwrap()).unwrap();
+        assert!(!echo());
+        drop(silent);
+        assert!(echo());
     }
 
     #[tokio::test]

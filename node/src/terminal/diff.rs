@@ -35,6 +35,21 @@ pub fn change(change: &Change, columns: usize) -> String {
     out
 }
 
+/// A whole `git diff`: several files, each with headers and hunks.
+pub fn unified(text: &str, columns: usize) -> String {
+    let mut out = String::new();
+    let mut in_hunk = false;
+    for line in lines_of(text) {
+        in_hunk = line.starts_with("@@") || (in_hunk && !line.starts_with("diff "));
+        match Sign::of(line) {
+            // Before a file's first hunk `+++` and `---` are its names, not lines of it.
+            _ if !in_hunk => push(&mut out, HEADER, "", line, columns),
+            (sign, text) => push(&mut out, sign.style(), sign.text(), text, columns),
+        }
+    }
+    out
+}
+
 /// Unlike `str::lines`, this keeps a carriage return, which is then shown.
 fn lines_of(text: &str) -> impl Iterator<Item = &str> {
     text.split_terminator('\n')
@@ -125,6 +140,15 @@ mod tests {
         assert!(plain(&change(&file, 80)).ends_with("(+2 −0)\n+one\n++two\n"));
         file.kind = "delete".into();
         assert!(plain(&change(&file, 80)).ends_with("(+0 −2)\n-one\n-+two\n"));
+    }
+
+    #[test]
+    fn a_whole_git_diff_tells_names_from_lines() {
+        let text = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-old\n+new\ndiff --git a/y b/y\n+++ b/y\n";
+        let drawn = unified(text, 80);
+        assert!(drawn.contains("\x1b[1m--- a/x\x1b[0m") && drawn.contains("\x1b[31m-old\x1b[0m"));
+        assert!(drawn.contains("\x1b[1m+++ b/y\x1b[0m"), "{drawn}");
+        assert_eq!(plain(&drawn), text.replace("@@ -1", " @@ -1"));
     }
 
     #[test]

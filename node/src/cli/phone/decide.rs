@@ -13,7 +13,7 @@ use farhelm_phone::Host;
 use serde_json::json;
 
 use super::{Context, Exit, Failure, PATIENCE, Which, report, threads, visit};
-use crate::terminal::{approval, ask, diff as changes, sanitize};
+use crate::terminal::{approval, ask, diff as changes};
 
 /// How long the person may think; the host's own deadline comes on top.
 const THINKING: Duration = Duration::from_secs(10 * 60);
@@ -179,7 +179,7 @@ struct Text {
 /// What a turn changed: Codex's own sum of it, else the changes one by one.
 fn changes_of(turn: &Turn, columns: usize) -> Option<(String, Text)> {
     if !turn.diff.is_empty() {
-        let shown = sanitize::block(&turn.diff);
+        let shown = changes::unified(&turn.diff, columns);
         return Some((turn.id.clone(), Text { raw: turn.diff.clone().into(), shown }));
     }
     let of_item = |item: &Item| match &item.kind {
