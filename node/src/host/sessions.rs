@@ -54,6 +54,13 @@ enum Refused {
     Busy,
 }
 
+/// How a phone that knows the ticket's secret is sent away.
+struct Away {
+    refusal: Refusal,
+    /// Whether that was the desk's no, which ends the offer.
+    voids: bool,
+}
+
 /// What every session needs. Clones share it.
 #[derive(Clone)]
 pub struct Sessions {
@@ -149,10 +156,17 @@ impl Sessions {
         self.endpoint.vouch(known.phone()).await?;
         match self.consent(ticket, &known).await? {
             Ok(()) => {}
-            Err(refusal) => {
-                wire.send_frame(&known.refuse(refusal)?).await?;
+            Err(away) => {
+                let sent = wire.send_frame(&known.refuse(away.refusal)?).await;
                 wire.close().await;
-                return Err(Refused::SentAway(refusal));
+                // Only now: with the offer the door closes, and the phone's connection with it. A crash before this
+                // voids the offer as well.
+                if away.voids {
+                    self.devices.end_offer(ticket, Refusal::Declined)?;
+                    self.tell(ticket, Event::Declined);
+                }
+                sent?;
+                return Err(Refused::SentAway(away.refusal));
             }
         }
         // The device is stored. If the answer doesn't arrive, a resume finishes it.
@@ -161,25 +175,22 @@ impl Sessions {
         Ok(Channel::start(wire, session))
     }
 
-    /// Takes the ticket, asks the desk, and stores the device or the refusal.
-    async fn consent(&self, ticket: TicketId, known: &Authenticated<Pair>) -> Result<Result<(), Refusal>, Refused> {
+    /// Takes the ticket, asks the desk, and stores the device.
+    async fn consent(&self, ticket: TicketId, known: &Authenticated<Pair>) -> Result<Result<(), Away>, Refused> {
+        let away = |refusal| Ok(Err(Away { refusal, voids: false }));
         let (phone, name) = (known.phone(), known.device_name());
         if let Err(refusal) = self.devices.take(ticket, phone)? {
             if matches!(refusal, offer::Refusal::Spent { .. }) {
                 self.tell(ticket, Event::SecondScan);
             }
-            return Ok(Err(refusal.coarse()));
+            return away(refusal.coarse());
         }
-        let Some(desk) = self.desks.get(ticket) else { return Ok(Err(Refusal::Unavailable)) };
+        let Some(desk) = self.desks.get(ticket) else { return away(Refusal::Unavailable) };
         match timeout(DESK, desk.ask(name, known.words())).await.unwrap_or(Verdict::No) {
             Verdict::Yes => {}
             // The same phone came again, on a new path and with new words; that question counts.
-            Verdict::Superseded => return Ok(Err(Refusal::Unavailable)),
-            Verdict::No => {
-                self.devices.end_offer(ticket, Refusal::Declined)?;
-                desk.tell(Event::Declined);
-                return Ok(Err(Refusal::Declined));
-            }
+            Verdict::Superseded => return away(Refusal::Unavailable),
+            Verdict::No => return Ok(Err(Away { refusal: Refusal::Declined, voids: true })),
         }
         self.devices.complete(ticket, phone, name, known.pairing_secret())?;
         desk.tell(Event::Paired { name: name.to_owned(), device: phone });

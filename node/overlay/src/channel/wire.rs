@@ -55,9 +55,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
         timeout(patience, Reader(&mut self.stream).frame()).await.map_err(|_| Error::Silent)?
     }
 
-    /// Ends the stream; errors don't matter any more.
+    /// Ends the stream once the peer has read it to its end, or after a moment. Errors don't matter any more.
+    ///
+    /// Who is sent away loses its connection next, and QUIC drops what is still on its way when one is closed: the
+    /// word that explains it must have arrived before.
     pub async fn close(mut self) {
-        let _ = timeout(STEP, self.stream.shutdown()).await;
+        let ended = async {
+            self.stream.shutdown().await?;
+            let mut rest = [0; 64];
+            while self.stream.read(&mut rest).await? > 0 {}
+            Ok::<_, std::io::Error>(())
+        };
+        let _ = timeout(STEP, ended).await;
     }
 
     pub(super) fn into_stream(self) -> S {
