@@ -203,16 +203,18 @@ impl Client {
     }
 
     /// Takes over the channel of a finished pairing; what was there for that host ends.
-    pub(crate) async fn adopt(&self, record: Record, attached: Attached) -> Host {
+    pub(crate) async fn adopt(&self, record: Record, attached: Attached) -> Result<Host, records::Error> {
         let mut hosts = self.0.hosts.lock().await;
         if let Some(old) = hosts.remove(&record.host) {
             old.end().await;
         }
+        // After the old task, which stores what it knew.
+        self.0.records.put(&record).await?;
         let host = record.host;
         let supervised = self.supervise(record, Some(attached));
         let handle = supervised.host.clone();
         hosts.insert(host, supervised);
-        handle
+        Ok(handle)
     }
 
     fn supervise(&self, record: Record, attached: Option<Attached>) -> Supervised {

@@ -143,9 +143,8 @@ impl Pairing {
                 let mut record = record;
                 record.confirm(&secret);
                 record.rename(&host_name);
-                client.records().put(&record).await?;
                 let attached = Attached { channel, path, host_name: host_name.clone(), secret, watched: Vec::new() };
-                Ok(PairedHost { host: client.adopt(record, attached).await, name: host_name })
+                Ok(PairedHost { host: client.adopt(record, attached).await?, name: host_name })
             }
             Err(error) => {
                 let error = after_auth(error);

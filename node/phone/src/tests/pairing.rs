@@ -90,6 +90,29 @@ async fn a_declined_second_pairing_costs_the_first_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_pairing_takes_the_place_of_the_first_also_while_it_is_connected() {
+    let world = World::new();
+    let (client, old) = world.paired().await;
+    let _desk = world.admit().await;
+    old.live(LONG).await.unwrap();
+    let phone = client.id();
+    let text = text();
+    let (pairing, host) = tokio::join!(client.pair(&text), invited(&world, phone));
+    let desk = async {
+        let (mut wire, claimant) = host.await.unwrap().unwrap();
+        let secret = claimant.pairing_secret();
+        let (session, answer) = claimant.accept("desk").unwrap();
+        wire.send_frame(&answer).await.unwrap();
+        (Channel::start(wire, session), secret)
+    };
+    let (paired, (_channel, secret)) = tokio::join!(pairing.unwrap().finish(LONG), desk);
+    paired.unwrap().host.live(LONG).await.unwrap();
+    assert_eq!(old.live(LONG).await, Err(Error::Away(Why::Stopped)));
+    let record = client.records().get(host_key().node_id()).await.unwrap();
+    assert_eq!(record.secrets(), [secret]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_link_lost_after_the_proof_is_finished_by_a_resume() {
     let world = World::new();
     let (client, pairing, desk) = begun(&world).await;
