@@ -70,7 +70,7 @@ impl Service {
         loop {
             let line = self.events.next().expect("it says that before it ends").expect("its output is text");
             let event: Value = serde_json::from_str(&line).expect("an event is JSON");
-            if event["event"] == name {
+            if event["is"] == name {
                 return event;
             }
             assert_eq!(event["error"], Value::Null, "{event}");

@@ -65,7 +65,7 @@ async fn revoke(who: &str, context: &Context) -> Result<(), Failure> {
             DeviceRow::from(&device)
         }
     };
-    let removed = serde_json::json!({ "event": "revoked", "device": &device });
+    let removed = serde_json::json!({ "is": "revoked", "device": &device });
     context.say(&removed, || format!("Removed “{}” ({}).", sanitize::line(&device.name), sanitize::line(&device.id)))
 }
 

@@ -86,7 +86,7 @@ pub(super) struct Relay {
 
 /// What scripts read, one a line.
 #[derive(Debug, Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
+#[serde(tag = "is", rename_all = "kebab-case")]
 enum Event {
     Listening { id: String, addresses: Vec<String>, ports: Vec<String> },
     Status { connections: usize, reservations: usize, circuits: usize },

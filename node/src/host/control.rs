@@ -66,7 +66,7 @@ pub enum Request {
 
 /// What the host says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
+#[serde(tag = "is", rename_all = "kebab-case")]
 pub enum Reply {
     /// The ticket to show. It holds a secret.
     Ticket {

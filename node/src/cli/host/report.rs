@@ -12,7 +12,7 @@ use crate::terminal::sanitize;
 
 /// What scripts read, one a line. Not an envelope of the protocol.
 #[derive(Debug, Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
+#[serde(tag = "is", rename_all = "kebab-case")]
 enum Event {
     Started { id: String, name: String, folder: PathBuf },
     Codex { ready: bool, text: String, desk_command: Option<String> },

@@ -53,7 +53,7 @@ pub(super) async fn forget(args: Forget, context: &Context) -> Result<(), Failur
     .await;
     client.shutdown().await;
     let host = forgotten?;
-    context.say(&json!({"event": "forgotten", "host": host.id.to_string(), "name": host.name}), || {
+    context.say(&json!({"is": "forgotten", "host": host.id.to_string(), "name": host.name}), || {
         format!("Forgot “{}”, here only.", sanitize::line(&host.name))
     })?;
     context.note("At the desk this phone is still listed; `farhelm devices revoke` removes it there.");
