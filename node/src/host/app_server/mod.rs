@@ -40,7 +40,7 @@ mod request;
 mod source;
 mod supervisor;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod version;
 
 use std::path::PathBuf;

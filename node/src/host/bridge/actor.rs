@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use farhelm_core::codex::approval::Key;
 use farhelm_core::codex::decision::{Decision, SignedDecision};
-use farhelm_core::codex::thread::{Applied, Thread, id_of};
+use farhelm_core::codex::thread::{Thread, id_of};
 use farhelm_core::identity::NodeId;
 use farhelm_core::policy::{self, Defaults};
 use farhelm_core::wire::envelope::{Decided, DecisionRefusal, HostState, Notification, Resolved, Snapshot};
@@ -78,17 +78,11 @@ pub(super) enum Command {
     Follow {
         thread: String,
     },
-    /// A `thread/start` or `thread/resume` was answered: we are subscribed to its thread.
+    /// A call that concerns the following of a thread was answered. Calls and events come on different ways, so the
+    /// connection may have ended since; then this means nothing any more.
     Learned {
-        result: Value,
-    },
-    /// The thread can't be followed here; shown as far as it can be read.
-    HeldElsewhere {
-        result: Value,
-    },
-    /// A resume found nothing to resume; it is tried again when the thread moves.
-    NotFollowed {
-        thread: String,
+        epoch: Epoch,
+        learned: Learned,
     },
     /// An answer to the app-server was written, or not.
     Answered {
@@ -98,11 +92,24 @@ pub(super) enum Command {
     },
 }
 
+/// What the answer to a call says about following a thread.
+#[derive(Debug)]
+pub(super) enum Learned {
+    /// A `thread/start` or `thread/resume` succeeded: we are subscribed to its thread.
+    Subscribed(Value),
+    /// The thread can't be followed here; shown as far as it can be read.
+    HeldElsewhere(Value),
+    /// A resume found nothing to resume; it is tried again when the thread moves.
+    NotFollowed(String),
+}
+
 pub(super) struct Actor {
     app_server: AppServer,
     defaults: Arc<Defaults>,
     about: watch::Receiver<HostState>,
     commands: mpsc::WeakSender<Command>,
+    /// The connection whose events are heard now.
+    epoch: Option<Epoch>,
     followed: Followed,
     /// Threads whose resume is under way, with what Codex said about them meanwhile: the answer to a resume and the
     /// events behind it come on different ways, and only together they are the thread.
@@ -124,6 +131,7 @@ impl Actor {
             defaults,
             about,
             commands,
+            epoch: None,
             followed: Followed::default(),
             resuming: BTreeMap::new(),
             ledger: Ledger::new(host),
@@ -164,9 +172,8 @@ impl Actor {
             Command::Decide { device, session, signed } => self.decide(device, session, &signed),
             Command::Running { reply } => drop(reply.send(self.followed.running())),
             Command::Follow { thread } => self.follow(thread),
-            Command::Learned { result } => self.learn(&result),
-            Command::HeldElsewhere { result } => self.note_held_elsewhere(&result),
-            Command::NotFollowed { thread } => self.hear_backlog(&thread),
+            Command::Learned { epoch, learned } if self.epoch == Some(epoch) => self.learn(&learned),
+            Command::Learned { .. } => tracing::debug!("an answer of a connection that has ended"),
             Command::Answered { session, key, sent } => self.answered(session, key, sent),
         }
     }
@@ -204,7 +211,10 @@ impl Actor {
 
     fn hear(&mut self, event: Event) {
         match event {
-            Event::Up { .. } => self.follow_loaded(),
+            Event::Up { epoch, .. } => {
+                self.epoch = Some(epoch);
+                self.follow_loaded();
+            }
             Event::Down { .. } => self.lose_app_server(),
             Event::Notification { epoch, method, params } => {
                 self.hear_or_keep(Said::Notification { epoch, method, params });
@@ -243,6 +253,7 @@ impl Actor {
     }
 
     fn lose_app_server(&mut self) {
+        self.epoch = None;
         self.followed.unsubscribe_all();
         self.resuming.clear();
         for resolved in self.ledger.lose_all() {
@@ -251,16 +262,15 @@ impl Actor {
     }
 
     fn notified(&mut self, epoch: Epoch, method: &str, params: &Value) {
-        let applied = self.followed.apply(method, params);
-        if method == "serverRequest/resolved" {
-            self.resolved(epoch, params);
-        }
-        if method == "turn/completed" {
-            self.turn_ended(params);
-        }
-        if matches!(method, "thread/started" | "thread/status/changed") && applied == Applied::NotForThisThread {
-            // Started at the desk, or by another client: its approvals come to subscribers only.
-            id_of(params).map(str::to_owned).into_iter().for_each(|id| self.follow(id));
+        self.followed.apply(method, params);
+        match method {
+            "serverRequest/resolved" => self.resolved(epoch, params),
+            "turn/completed" => self.turn_ended(params),
+            // Started or opened at the desk, or by another client: its approvals come to subscribers only.
+            "thread/started" | "thread/status/changed" if !is_unloaded(params) => {
+                id_of(params).map(str::to_owned).into_iter().for_each(|id| self.follow(id));
+            }
+            _ => {}
         }
         let Some(params) = policy::notification(method, params) else { return };
         let thread = id_of(&params).map(str::to_owned);
@@ -376,15 +386,28 @@ impl Actor {
     }
 
     fn follow(&mut self, id: String) {
+        // Without a connection there is nothing to ask; the next one begins with what phones look at.
+        let Some(epoch) = self.epoch else { return };
         if self.followed.is_subscribed(&id) || self.resuming.contains_key(&id) || self.resuming.len() >= RESUMING {
             return;
         }
         self.resuming.insert(id.clone(), Vec::new());
         let (app_server, defaults) = (self.app_server.clone(), self.defaults.clone());
-        self.spawn(async move { resume(&app_server, &defaults, id).await });
+        self.spawn(async move {
+            let learned = resume(&app_server, &defaults, id).await;
+            Command::Learned { epoch, learned }
+        });
     }
 
-    fn learn(&mut self, result: &Value) {
+    fn learn(&mut self, learned: &Learned) {
+        match learned {
+            Learned::Subscribed(result) => self.subscribed(result),
+            Learned::HeldElsewhere(result) => self.note_held_elsewhere(result),
+            Learned::NotFollowed(thread) => self.hear_backlog(thread),
+        }
+    }
+
+    fn subscribed(&mut self, result: &Value) {
         let Ok(thread) = Thread::from_resume(result) else {
             return tracing::warn!("an answer of Codex holds no thread");
         };
@@ -416,18 +439,18 @@ impl Actor {
 }
 
 /// Subscribes to a thread. Its open approvals are asked again by that.
-async fn resume(app_server: &AppServer, defaults: &Defaults, id: String) -> Command {
+async fn resume(app_server: &AppServer, defaults: &Defaults, id: String) -> Learned {
     match app_server.request("thread/resume", resume_params(&id, defaults)).await {
-        Ok(result) => Command::Learned { result },
+        Ok(result) => Learned::Subscribed(result),
         Err(RequestError::HeldElsewhere) => {
             match app_server.request("thread/read", json!({ "threadId": id, "includeTurns": false })).await {
-                Ok(result) => Command::HeldElsewhere { result },
-                Err(_) => Command::NotFollowed { thread: id },
+                Ok(result) => Learned::HeldElsewhere(result),
+                Err(_) => Learned::NotFollowed(id),
             }
         }
         Err(error) => {
             tracing::debug!(thread = id, %error, "not followed");
-            Command::NotFollowed { thread: id }
+            Learned::NotFollowed(id)
         }
     }
 }
@@ -436,6 +459,11 @@ async fn resume(app_server: &AppServer, defaults: &Defaults, id: String) -> Comm
 fn resume_params(id: &str, defaults: &Defaults) -> Value {
     let asked = json!({ "threadId": id });
     policy::request("thread/resume", &asked, defaults).map_or(asked, |forward| forward.params)
+}
+
+/// Whether a thread's new status is that nobody has it open.
+fn is_unloaded(params: &Value) -> bool {
+    params.pointer("/status/type").and_then(Value::as_str) == Some("notLoaded")
 }
 
 /// What Codex itself tells every client, subscribed or not (APP-SERVER: thread/started, thread/status/changed).

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use farhelm_core::codex::approval::{Approval, Asked, Error, Key};
-use farhelm_core::codex::thread::{Applied, Status, Thread, id_of};
+use farhelm_core::codex::thread::{Status, Thread, id_of};
 use serde_json::Value;
 
 /// Threads kept; beyond it the ones idle for longest are let go and read again when somebody asks.
@@ -40,13 +40,13 @@ impl Followed {
     }
 
     /// Takes a notification in.
-    pub(super) fn apply(&mut self, method: &str, params: &Value) -> Applied {
+    pub(super) fn apply(&mut self, method: &str, params: &Value) {
         let used = self.tick();
-        let Some(entry) = id_of(params).and_then(|id| self.threads.get_mut(id)) else {
-            return Applied::NotForThisThread;
-        };
+        let Some(entry) = id_of(params).and_then(|id| self.threads.get_mut(id)) else { return };
         entry.used = used;
-        entry.thread.apply(method, params)
+        entry.thread.apply(method, params);
+        // A thread that nobody has open has no subscribers; whoever opens it anew gets to know of it by its status.
+        entry.subscribed &= entry.thread.status != Status::NotLoaded;
     }
 
     /// A thread as it stands.

@@ -11,6 +11,8 @@
 mod actor;
 mod followed;
 mod roster;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -24,8 +26,8 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::app_server::{self, AppServer, RequestError};
-use actor::{Actor, Command};
+use super::app_server::{self, AppServer, Epoch, RequestError, State};
+use actor::{Actor, Command, Learned};
 
 /// Commands that wait for the actor; a session that finds it full waits.
 const COMMANDS: usize = 256;
@@ -97,11 +99,21 @@ impl Bridge {
             text => serde_json::from_slice(text).map_err(|_| refused("the parameters are no JSON"))?,
         };
         let forward = policy::request(method, &params, &self.defaults).map_err(|r| refused(&r.to_string()))?;
+        let epoch = self.epoch();
         let result = self.app_server.request(forward.method, forward.params).await.map_err(|e| failed(&e))?;
-        if matches!(method, "thread/start" | "thread/resume") {
-            let _ = self.command(Command::Learned { result: result.clone() }).await;
+        if let (Some(epoch), "thread/start" | "thread/resume") = (epoch, method) {
+            let learned = Learned::Subscribed(result.clone());
+            let _ = self.command(Command::Learned { epoch, learned }).await;
         }
         answer(method, &result)
+    }
+
+    /// The connection that a request goes to.
+    fn epoch(&self) -> Option<Epoch> {
+        match *self.app_server.state().borrow() {
+            State::Ready { epoch, .. } => Some(epoch),
+            _ => None,
+        }
     }
 
     async fn command(&self, command: Command) -> Result<(), Stopped> {
@@ -168,20 +180,4 @@ fn failed(error: &RequestError) -> Failure {
         _ => FailedBy::Codex,
     };
     Failure { by, message: error.to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn an_answer_that_fits_no_envelope_is_refused_in_words() {
-        let read = |bytes: usize| answer("thread/read", &json!({"thread": {"id": "t", "preview": "x".repeat(bytes)}}));
-        assert!(read(1000).is_ok());
-        let failure = read(limits::CODEX_JSON).expect_err("too large");
-        assert_eq!(failure.by, FailedBy::Policy);
-        assert!(failure.message.contains("ask for less"), "{}", failure.message);
-    }
 }

@@ -11,27 +11,27 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::host::app_server::{AppServer, Epoch, Event, Options, Source, State};
 
 /// Where it listens.
-pub(super) struct Fake {
+pub(in crate::host) struct Fake {
     folder: tempfile::TempDir,
     listener: UnixListener,
 }
 
 /// One connection to it.
-pub(super) struct Peer {
+pub(in crate::host) struct Peer {
     socket: WebSocketStream<UnixStream>,
     /// The WebSocket upgrade's request.
-    pub(super) upgrade: Request,
+    pub(in crate::host) upgrade: Request,
 }
 
 impl Fake {
-    pub(super) fn listen() -> Self {
+    pub(in crate::host) fn listen() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("s")).unwrap();
         Self { folder, listener }
     }
 
     /// Starts what is tested.
-    pub(super) fn connect(&self) -> Desk {
+    pub(in crate::host) fn connect(&self) -> Desk {
         let options = Options {
             codex: None,
             codex_home: None,
@@ -43,12 +43,12 @@ impl Fake {
     }
 
     /// A connection before anything was said.
-    pub(super) async fn raw(&self) -> UnixStream {
+    pub(in crate::host) async fn raw(&self) -> UnixStream {
         self.listener.accept().await.unwrap().0
     }
 
     /// A connection before `initialize`.
-    pub(super) async fn upgraded(&self) -> Peer {
+    pub(in crate::host) async fn upgraded(&self) -> Peer {
         let mut upgrade = None;
         #[expect(clippy::result_large_err, reason = "the signature is the crate's")]
         let keep = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
@@ -60,7 +60,7 @@ impl Fake {
     }
 
     /// A connection after the handshake.
-    pub(super) async fn initialized(&self) -> Peer {
+    pub(in crate::host) async fn initialized(&self) -> Peer {
         let mut peer = self.upgraded().await;
         let id = peer.heard().await["id"].clone();
         peer.says(json!({"id": id, "result": {"userAgent": "farhelm/0.169.0 (x)", "codexHome": "/home"}})).await;
@@ -69,7 +69,7 @@ impl Fake {
     }
 
     /// What is tested, connected to it.
-    pub(super) async fn connected(&self) -> (Desk, Peer, Epoch) {
+    pub(in crate::host) async fn connected(&self) -> (Desk, Peer, Epoch) {
         let mut desk = self.connect();
         let peer = self.initialized().await;
         let epoch = desk.up().await;
@@ -79,12 +79,12 @@ impl Fake {
 
 impl Peer {
     /// The next message it gets.
-    pub(super) async fn heard(&mut self) -> Value {
+    pub(in crate::host) async fn heard(&mut self) -> Value {
         self.hears().await.expect("a message")
     }
 
     /// The next message it gets; `None` once the connection has ended.
-    pub(super) async fn hears(&mut self) -> Option<Value> {
+    pub(in crate::host) async fn hears(&mut self) -> Option<Value> {
         loop {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(text.as_str()).unwrap()),
@@ -94,23 +94,23 @@ impl Peer {
         }
     }
 
-    pub(super) async fn says(&mut self, message: Value) {
+    pub(in crate::host) async fn says(&mut self, message: Value) {
         self.sends(Message::text(message.to_string())).await.unwrap();
     }
 
-    pub(super) async fn sends(&mut self, message: Message) -> Result<(), Error> {
+    pub(in crate::host) async fn sends(&mut self, message: Message) -> Result<(), Error> {
         self.socket.send(message).await
     }
 
     /// Answers the next request, which must be this one.
-    pub(super) async fn answers(&mut self, method: &str, result: Value) {
+    pub(in crate::host) async fn answers(&mut self, method: &str, result: Value) {
         let request = self.heard().await;
         assert_eq!(request["method"], method);
         self.says(json!({"id": request["id"], "result": result})).await;
     }
 
     /// Refuses the next request, which must be this one.
-    pub(super) async fn refuses(&mut self, method: &str, code: i64, message: &str) {
+    pub(in crate::host) async fn refuses(&mut self, method: &str, code: i64, message: &str) {
         let request = self.heard().await;
         assert_eq!(request["method"], method);
         self.says(json!({"id": request["id"], "error": {"code": code, "message": message}})).await;
@@ -118,15 +118,15 @@ impl Peer {
 }
 
 /// What is tested.
-pub(super) struct Desk {
-    pub(super) app_server: AppServer,
-    pub(super) events: mpsc::Receiver<Event>,
-    pub(super) state: watch::Receiver<State>,
+pub(in crate::host) struct Desk {
+    pub(in crate::host) app_server: AppServer,
+    pub(in crate::host) events: mpsc::Receiver<Event>,
+    pub(in crate::host) state: watch::Receiver<State>,
 }
 
 impl Desk {
     /// The next event, which must be `Up`.
-    pub(super) async fn up(&mut self) -> Epoch {
+    pub(in crate::host) async fn up(&mut self) -> Epoch {
         match self.events.recv().await {
             Some(Event::Up { epoch, .. }) => epoch,
             other => panic!("not up: {other:?}"),
@@ -134,7 +134,7 @@ impl Desk {
     }
 
     /// Why the connection ended, which must be the next event.
-    pub(super) async fn down(&mut self) -> String {
+    pub(in crate::host) async fn down(&mut self) -> String {
         match self.events.recv().await {
             Some(Event::Down { why, .. }) => why,
             other => panic!("not down: {other:?}"),
@@ -142,7 +142,7 @@ impl Desk {
     }
 
     /// Why there is no connection, once that is known.
-    pub(super) async fn away(&mut self) -> String {
+    pub(in crate::host) async fn away(&mut self) -> String {
         let state = self.state.wait_for(|state| matches!(state, State::Away { .. })).await.unwrap();
         let State::Away { why, what_to_do } = &*state else { panic!("not away") };
         assert!(!what_to_do.is_empty());

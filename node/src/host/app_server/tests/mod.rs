@@ -1,6 +1,6 @@
 //! What an app-server can do wrong, and what becomes of it. The clock is virtual: waits take no time.
 
-mod fake;
+pub(in crate::host) mod fake;
 
 use std::time::Duration;
 

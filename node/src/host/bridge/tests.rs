@@ -1,0 +1,346 @@
+//! The bridge between an app-server of which every word is the test's, and phones on real channels.
+
+use std::time::Duration;
+
+use farhelm_core::codex::approval::{Act, Approval, Outcome};
+use farhelm_core::codex::decision::Decision;
+use farhelm_core::codex::thread::{Status, Thread};
+use farhelm_core::identity::Identity;
+use farhelm_core::session::PairingSecret;
+use farhelm_core::session::host::Hello;
+use farhelm_core::wire::Envelope;
+use farhelm_core::wire::envelope::{CodexState, DecisionRefusal, Resolved};
+use farhelm_overlay::channel::{Channel, Wire};
+use serde_json::json;
+use tokio::io::duplex;
+use tokio::time::timeout;
+
+use super::*;
+use crate::host::app_server::tests::fake::{Fake, Peer};
+
+/// Far beyond what any of these takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn host() -> Identity {
+    Identity::from_seed(&[1; 32])
+}
+
+/// What is tested, and its app-server.
+struct Stage {
+    fake: Fake,
+    codex: Peer,
+    bridge: Bridge,
+    about: watch::Sender<HostState>,
+}
+
+impl Stage {
+    /// A bridge whose app-server has these threads loaded; their resumes come next.
+    async fn with_loaded(threads: &[&str]) -> Self {
+        let fake = Fake::listen();
+        let desk = fake.connect();
+        let codex = CodexState::Away("starting".into());
+        let (about, seen) = watch::channel(HostState {
+            name: "desk".into(),
+            folder: "/src".into(),
+            codex,
+            relays: Vec::new(),
+            direct: Vec::new(),
+        });
+        let id = host().node_id();
+        let (defaults, stop) = (Defaults::new("/src"), CancellationToken::new());
+        let bridge = Bridge::start(id, desk.app_server, desk.events, seen, defaults, stop);
+        let mut codex = fake.initialized().await;
+        codex.answers("thread/loaded/list", json!({"data": threads})).await;
+        Self { fake, codex, bridge, about }
+    }
+
+    /// A bridge that follows thread `t`.
+    async fn following() -> Self {
+        let mut stage = Self::with_loaded(&["t"]).await;
+        stage.codex.answers("thread/resume", resumed(json!([]))).await;
+        stage
+    }
+
+    /// A phone at the bridge, which was told what is open.
+    async fn phone(&self, seed: u8) -> Phone {
+        let identity = Identity::from_seed(&[seed; 32]);
+        let (channel, at_host) = channels(&identity).await;
+        let attached = self.bridge.attach(identity.node_id(), at_host.sender()).await.expect("the bridge lives");
+        let mut phone = Phone { identity, channel, attached, _at_host: at_host };
+        assert!(matches!(phone.told().await, Envelope::Host(_)));
+        phone
+    }
+
+    /// Codex asks for a command of thread `t`.
+    async fn asks(&mut self, request: i64, command: &str) {
+        let params = json!({"kind": "command", "threadId": "t", "turnId": "u", "itemId": "i", "startedAtMs": 1,
+            "command": command, "cwd": "/src"});
+        self.codex.says(question("item/commandExecution/requestApproval", request, params)).await;
+    }
+
+    async fn tells(&mut self, method: &str, params: Value) {
+        self.codex.says(json!({"method": method, "params": params})).await;
+    }
+}
+
+/// A phone's end of a session, and the host's.
+struct Phone {
+    identity: Identity,
+    channel: Channel,
+    attached: Attached,
+    _at_host: Channel,
+}
+
+impl Phone {
+    async fn told(&mut self) -> Envelope {
+        timeout(PATIENCE, self.channel.receive()).await.expect("in time").expect("an envelope")
+    }
+
+    /// Waits for an approval, told of anew or in the list of those that are open.
+    async fn asked(&mut self) -> Approval {
+        loop {
+            match self.told().await {
+                Envelope::Approval(approval) => return approval,
+                Envelope::Approvals(mut approvals) if !approvals.open.is_empty() => return approvals.open.remove(0),
+                _ => {}
+            }
+        }
+    }
+
+    async fn resolved(&mut self) -> Resolved {
+        loop {
+            if let Envelope::Resolved(resolved) = self.told().await {
+                return resolved;
+            }
+        }
+    }
+
+    async fn decided(&mut self) -> Result<(), DecisionRefusal> {
+        loop {
+            if let Envelope::Decided(decided) = self.told().await {
+                return decided.result;
+            }
+        }
+    }
+
+    async fn shown(&mut self) -> Thread {
+        loop {
+            if let Envelope::Snapshot(snapshot) = self.told().await {
+                return snapshot.thread;
+            }
+        }
+    }
+
+    async fn decides(&self, approval: &Approval, decision: Decision) {
+        let signed = SignedDecision::sign(&self.identity, host().node_id(), approval, decision).expect("shown whole");
+        self.attached.decide(signed).await;
+    }
+}
+
+/// Both ends of a session, resumed over a pipe.
+async fn channels(phone: &Identity) -> (Channel, Channel) {
+    let (near, far) = duplex(64 * 1024);
+    let secret = PairingSecret::from_bytes([3; 32]);
+    let admit = async {
+        let (host, mut wire) = (host(), Wire::new(far));
+        let hello = Hello::read(&wire.receive().await.unwrap(), host.node_id(), phone.node_id()).unwrap();
+        let Hello::Resume(back) = hello else { panic!("mode resume") };
+        let (waits, reply) = back.reply(&secret, &host, &mut rand::rng()).unwrap();
+        wire.send(&reply).await.unwrap();
+        let (session, answer) = waits.receive(&wire.receive().await.unwrap()).unwrap().accept("desk").unwrap();
+        wire.send_frame(&answer).await.unwrap();
+        Channel::start(wire, session)
+    };
+    let resume = channel::resume(near, phone, host().node_id(), &secret, "pocket", &[]);
+    let (phone, host) = tokio::join!(resume, admit);
+    (phone.unwrap().0, host)
+}
+
+fn resumed(turns: Value) -> Value {
+    json!({"thread": {"id": "t", "status": {"type": "idle"}}, "initialTurnsPage": {"data": turns}})
+}
+
+fn question(method: &str, request: i64, params: Value) -> Value {
+    json!({"method": method, "id": request, "params": params})
+}
+
+fn status(kind: &str) -> Value {
+    json!({"threadId": "t", "status": {"type": kind, "activeFlags": []}})
+}
+
+#[tokio::test]
+async fn what_is_asked_before_the_resume_is_answered_is_shown_with_what_the_answer_holds() {
+    let mut stage = Stage::with_loaded(&["t"]).await;
+    let resume = stage.codex.heard().await;
+    assert_eq!(resume["method"], "thread/resume");
+    let asked = json!({"threadId": "t", "turnId": "u", "itemId": "i", "startedAtMs": 1, "reason": null,
+        "grantRoot": null});
+    stage.codex.says(question("item/fileChange/requestApproval", 0, asked)).await;
+    let changes = json!([{"path": "/src/a", "kind": {"type": "add"}, "diff": "hello\n"}]);
+    let item = json!({"type": "fileChange", "id": "i", "changes": changes, "status": "inProgress"});
+    let turn = json!({"id": "u", "status": "inProgress", "items": [item]});
+    stage.codex.says(json!({"id": resume["id"], "result": resumed(json!([turn]))})).await;
+    let approval = stage.phone(2).await.asked().await;
+    let Act::Files { changes, .. } = &approval.content.act else { panic!("no diff: {approval:?}") };
+    assert_eq!(changes[0].diff, "hello\n");
+}
+
+#[tokio::test]
+async fn an_approval_dies_with_its_app_server_and_is_asked_anew_by_the_next() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    stage.asks(0, "make").await;
+    let approval = phone.asked().await;
+    drop(stage.codex);
+    let resolved = phone.resolved().await;
+    assert_eq!((resolved.key, resolved.outcome, resolved.by), (approval.key, Outcome::Lost, None));
+    phone.decides(&approval, Decision::Accept).await;
+    assert_eq!(phone.decided().await, Err(DecisionRefusal::Over));
+
+    stage.codex = stage.fake.initialized().await;
+    stage.codex.answers("thread/loaded/list", json!({"data": ["t"]})).await;
+    stage.codex.answers("thread/resume", resumed(json!([]))).await;
+    stage.asks(0, "make").await;
+    let again = phone.asked().await;
+    assert_eq!(again.key.request, approval.key.request);
+    assert_ne!(again.key, approval.key, "a decision on the former one must not count for this one");
+}
+
+#[tokio::test]
+async fn the_first_phone_decides_and_the_second_is_told_that_it_is_over() {
+    let mut stage = Stage::following().await;
+    let (mut first, mut second) = (stage.phone(2).await, stage.phone(3).await);
+    stage.asks(7, "make").await;
+    let (one, other) = (first.asked().await, second.asked().await);
+    first.decides(&one, Decision::Accept).await;
+    assert_eq!(first.decided().await, Ok(()));
+    second.decides(&other, Decision::Decline).await;
+    assert_eq!(second.decided().await, Err(DecisionRefusal::Over));
+
+    assert_eq!(stage.codex.heard().await, json!({"id": 7, "result": {"decision": "accept"}}));
+    stage.tells("serverRequest/resolved", json!({"threadId": "t", "requestId": 7})).await;
+    for phone in [&mut first, &mut second] {
+        let resolved = phone.resolved().await;
+        assert_eq!((resolved.outcome, resolved.by), (Outcome::Accepted, Some(Identity::from_seed(&[2; 32]).node_id())));
+    }
+}
+
+#[tokio::test]
+async fn a_removed_phones_decision_has_no_effect() {
+    let mut stage = Stage::following().await;
+    let (mut removed, mut other) = (stage.phone(2).await, stage.phone(3).await);
+    stage.asks(0, "make").await;
+    let approval = removed.asked().await;
+    stage.bridge.cut(removed.identity.node_id()).await;
+    // It was on its way when the device was removed.
+    removed.decides(&approval, Decision::Accept).await;
+    assert_eq!(timeout(PATIENCE, removed.attached.ended()).await.expect("in time"), Some(Revoked));
+
+    let open = other.asked().await;
+    other.decides(&open, Decision::Decline).await;
+    assert_eq!(other.decided().await, Ok(()));
+    assert_eq!(stage.codex.heard().await, json!({"id": 0, "result": {"decision": "decline"}}));
+}
+
+#[tokio::test]
+async fn a_phone_that_does_not_read_is_cut_and_the_others_go_on() {
+    let mut stage = Stage::following().await;
+    let (mut deaf, mut other) = (stage.phone(2).await, stage.phone(3).await);
+    let relay = "x".repeat(1024);
+    let cut = async {
+        let mut round = 0;
+        loop {
+            // What the actor takes in one go counts once, so each change is seen by the phone that reads.
+            round += 1;
+            stage.about.send_modify(|about| about.relays = vec![format!("{round}{relay}")]);
+            let told = async { while !matches!(other.told().await, Envelope::Host(_)) {} };
+            tokio::select! {
+                ended = deaf.attached.ended() => return ended,
+                () = told => {}
+            }
+        }
+    };
+    assert_eq!(timeout(PATIENCE, cut).await.expect("in time"), None);
+    stage.asks(0, "make").await;
+    other.asked().await;
+}
+
+#[tokio::test]
+async fn what_the_desk_answers_is_resolved_elsewhere() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    stage.asks(0, "make").await;
+    let approval = phone.asked().await;
+    stage.tells("serverRequest/resolved", json!({"threadId": "t", "requestId": 0})).await;
+    assert_eq!(phone.resolved().await.outcome, Outcome::Elsewhere);
+    phone.decides(&approval, Decision::Accept).await;
+    assert_eq!(phone.decided().await, Err(DecisionRefusal::Over));
+}
+
+#[tokio::test]
+async fn a_thread_without_a_first_turn_is_followed_once_it_moves() {
+    let mut stage = Stage::with_loaded(&[]).await;
+    stage.tells("thread/started", json!({"thread": {"id": "t"}})).await;
+    stage.codex.refuses("thread/resume", -32600, "no rollout found for thread id t").await;
+    stage.tells("thread/status/changed", status("active")).await;
+    stage.codex.answers("thread/resume", resumed(json!([]))).await;
+    stage.asks(0, "make").await;
+    stage.phone(2).await.asked().await;
+}
+
+#[tokio::test]
+async fn a_thread_that_was_closed_and_opened_again_is_followed_again() {
+    let mut stage = Stage::following().await;
+    let phone = stage.phone(2).await;
+    phone.attached.watch(vec!["t".into()]).await;
+    stage.tells("thread/status/changed", status("notLoaded")).await;
+    stage.tells("thread/closed", json!({"threadId": "t"})).await;
+    stage.tells("thread/status/changed", status("idle")).await;
+    stage.codex.answers("thread/resume", resumed(json!([]))).await;
+}
+
+#[tokio::test]
+async fn a_thread_known_from_before_a_restart_is_followed_when_the_desk_opens_it() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    drop(stage.codex);
+    stage.codex = stage.fake.initialized().await;
+    stage.codex.answers("thread/loaded/list", json!({"data": []})).await;
+    stage.tells("thread/status/changed", status("idle")).await;
+    stage.codex.answers("thread/resume", resumed(json!([]))).await;
+    stage.asks(0, "make").await;
+    phone.asked().await;
+}
+
+#[tokio::test]
+async fn a_thread_of_another_server_is_shown_as_held_and_followed_once_it_is_ours() {
+    let mut stage = Stage::with_loaded(&[]).await;
+    let mut phone = stage.phone(2).await;
+    phone.attached.watch(vec!["t".into()]).await;
+    stage.codex.refuses("thread/resume", -32600, "thread t already has an active writer").await;
+    stage.codex.answers("thread/read", json!({"thread": {"id": "t", "status": {"type": "notLoaded"}}})).await;
+    assert_eq!(phone.shown().await.status, Status::HeldElsewhere);
+    stage.tells("thread/status/changed", status("idle")).await;
+    stage.codex.answers("thread/resume", resumed(json!([]))).await;
+    assert_eq!(phone.shown().await.status, Status::Idle);
+}
+
+#[tokio::test]
+async fn an_answer_over_a_former_connection_subscribes_to_nothing() {
+    let mut stage = Stage::with_loaded(&[]).await;
+    let learned = Learned::Subscribed(resumed(json!([])));
+    stage.bridge.command(Command::Learned { epoch: [0; 16], learned }).await.expect("the bridge lives");
+    // Attached means that the actor has come this far.
+    stage.phone(2).await;
+    stage.tells("thread/started", json!({"thread": {"id": "t"}})).await;
+    stage.codex.answers("thread/resume", resumed(json!([]))).await;
+}
+
+#[test]
+fn an_answer_that_fits_no_envelope_is_refused_in_words() {
+    let read = |bytes: usize| answer("thread/read", &json!({"thread": {"id": "t", "preview": "x".repeat(bytes)}}));
+    assert!(read(1000).is_ok());
+    let failure = read(limits::CODEX_JSON).expect_err("too large");
+    assert_eq!(failure.by, FailedBy::Policy);
+    assert!(failure.message.contains("ask for less"), "{}", failure.message);
+}
