@@ -74,7 +74,7 @@ pub(crate) async fn attach(us: Us, record: Record, watched: Vec<String>, aim: Ai
 }
 
 /// Tries a secret on one path after the other, as long as they break instead of answering: a host lets a stranger or a
-/// removed phone in on one connection only, and closes the others that were dialled at the same time.
+/// removed phone in on a few connections only, and closes what is beyond.
 async fn attempt(
     us: &Us,
     record: &Record,

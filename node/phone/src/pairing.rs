@@ -109,7 +109,7 @@ impl Pairing {
             let hellos = channel::pair(stream, &us.identity, ticket.host, &ticket.secret, &us.device_name);
             match timeout(HELLOS, hellos).await.unwrap_or(Err(channel::Error::Silent)) {
                 Ok(inner) => break (path, inner),
-                // The host takes one connection of a stranger; this one may be among those it closed.
+                // The host takes a few connections of a stranger; this one may be among those it closed.
                 Err(channel::Error::Io(_)) if tries < PATHS => us.network.discard(path.connection).await,
                 Err(error) => return Err(before_auth(error)),
             }

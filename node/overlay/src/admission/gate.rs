@@ -12,8 +12,12 @@ use libp2p::swarm::ConnectionId;
 use super::{Admission, Limits, Refusal};
 use crate::addresses;
 
-/// Connections somebody vouched for may hold: the second is for a phone whose network changed while the desk decides.
-const VOUCHED_SHARE: usize = 2;
+/// Connections a stranger may hold. A phone dials its circuit, TCP and QUIC at once and keeps the one that came up first
+/// on its side, which needn't be the first on ours: with one alone the two could each close what the other keeps.
+const STRANGER_SHARE: usize = 3;
+
+/// Connections somebody vouched for may hold: as many again, for a phone whose network changed while the desk decides.
+const VOUCHED_SHARE: usize = 2 * STRANGER_SHARE;
 
 /// Revoked devices whose last visit is remembered; beyond it the oldest is forgotten.
 const VISITS: usize = 1024;
@@ -233,7 +237,7 @@ impl Gate {
     }
 
     fn check_stranger(&self, peer: NodeId, source: Source) -> Result<(), Refusal> {
-        self.check_share(peer, 1)?;
+        self.check_share(peer, STRANGER_SHARE)?;
         let strangers = || self.guests.values().filter(|g| g.standing == Standing::Stranger);
         if strangers().count() >= self.limits.strangers {
             return Err(Refusal::Strangers);
@@ -327,10 +331,20 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_gets_one_connection_and_ten_seconds() {
+    fn a_stranger_gets_a_connection_for_each_way_it_dials() {
+        let (mut gate, now) = offer();
+        for n in 1..=STRANGER_SHARE {
+            assert_eq!(arrive(&mut gate, n, 1, now), Ok(Standing::Stranger));
+        }
+        assert_eq!(arrive(&mut gate, 9, 1, now), Err(Refusal::Share));
+        gate.closed(id(1));
+        assert_eq!(arrive(&mut gate, 9, 1, now), Ok(Standing::Stranger));
+    }
+
+    #[test]
+    fn a_stranger_gets_ten_seconds() {
         let (mut gate, now) = offer();
         assert_eq!(arrive(&mut gate, 1, 1, now), Ok(Standing::Stranger));
-        assert_eq!(arrive(&mut gate, 2, 1, now), Err(Refusal::Share));
         assert_eq!(gate.deadline(), Some(now + Duration::from_secs(10)));
         assert_eq!(gate.expired(now + Duration::from_millis(9_999)), []);
         assert_eq!(gate.expired(now + Duration::from_secs(10)), [id(1)]);
@@ -343,10 +357,12 @@ mod tests {
         arrive(&mut gate, 1, 1, now).unwrap();
         gate.vouch(node(1));
         assert_eq!(gate.deadline(), None);
-        assert_eq!(arrive(&mut gate, 2, 1, now), Ok(Standing::Vouched));
-        assert_eq!(arrive(&mut gate, 3, 1, now), Err(Refusal::Share));
+        for n in 2..=VOUCHED_SHARE {
+            assert_eq!(arrive(&mut gate, n, 1, now), Ok(Standing::Vouched));
+        }
+        assert_eq!(arrive(&mut gate, 9, 1, now), Err(Refusal::Share));
         let change = gate.set_admission(Some(paired(&[])));
-        assert_eq!(change.close.len(), 2);
+        assert_eq!(change.close.len(), VOUCHED_SHARE);
         let (mut reopened, _) = offer();
         assert_eq!(arrive(&mut reopened, 4, 1, now), Ok(Standing::Stranger), "a vouch is for one offer");
     }
