@@ -35,7 +35,7 @@ pub fn words(numbers: [u16; 4]) -> [&'static str; 4] {
 
 /// The host's signed word that a device was removed. It is all that a removed device gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Tombstone {
     /// When, in Unix milliseconds by the host's clock.
     pub revoked_at_ms: u64,

@@ -73,7 +73,7 @@ impl From<identity::Error> for Error {
 
 /// The host's last word, the first record under the session key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Answer {
     Accepted { host_name: String },
     Refused(Refusal),
