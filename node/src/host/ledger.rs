@@ -45,10 +45,14 @@ impl Ledger {
     }
 
     /// Takes an approval in. `false` if it is known already (Codex repeats open ones on every resume), or if there
-    /// are too many.
+    /// are too many. One that was withheld is replaced when a repetition can be shown.
     pub fn open(&mut self, approval: Approval) -> bool {
-        if self.entries.contains_key(&approval.key) || self.entries.len() >= OPEN {
-            return false;
+        match self.entries.get(&approval.key) {
+            Some(known) if known.approval.acceptable() || !approval.acceptable() => return false,
+            Some(known) if known.decided.is_some() => return false,
+            Some(_) => {}
+            None if self.entries.len() >= OPEN => return false,
+            None => {}
         }
         self.entries.insert(approval.key, Entry { approval, decided: None });
         true
@@ -250,6 +254,18 @@ mod tests {
         let mut ledger = ledger();
         assert!(!ledger.open(approval(7)));
         assert_eq!(ledger.pending().len(), 1);
+    }
+
+    #[test]
+    fn a_withheld_approval_is_replaced_once_it_can_be_shown() {
+        let mut withheld = approval(7);
+        withheld.content.act = Act::Withheld { kind: "fileChange".into(), about: "x".into(), why: "unknown".into() };
+        let mut ledger = Ledger::new(identity(1).node_id());
+        assert!(ledger.open(withheld.clone()));
+        assert!(!ledger.open(withheld.clone()), "still withheld");
+        assert!(ledger.open(approval(7)));
+        assert!(!ledger.open(withheld), "never the other way");
+        assert_eq!(ledger.pending(), [approval(7)]);
     }
 
     #[test]
