@@ -21,6 +21,10 @@ use crate::host::app_server::tests::fake::{Fake, Peer};
 /// Far beyond what any of these takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("in time")
+}
+
 fn host() -> Identity {
     Identity::from_seed(&[1; 32])
 }
@@ -28,7 +32,8 @@ fn host() -> Identity {
 /// What is tested, and its app-server.
 struct Stage {
     fake: Fake,
-    codex: Peer,
+    /// Its connection; none while it is gone.
+    codex: Option<Peer>,
     bridge: Bridge,
     about: watch::Sender<HostState>,
 }
@@ -49,15 +54,16 @@ impl Stage {
         let id = host().node_id();
         let (defaults, stop) = (Defaults::new("/src"), CancellationToken::new());
         let bridge = Bridge::start(id, desk.app_server, desk.events, seen, defaults, stop);
-        let mut codex = fake.initialized().await;
-        codex.answers("thread/loaded/list", json!({"data": threads})).await;
-        Self { fake, codex, bridge, about }
+        let codex = Some(within(fake.initialized()).await);
+        let mut stage = Self { fake, codex, bridge, about };
+        stage.answers("thread/loaded/list", json!({"data": threads})).await;
+        stage
     }
 
     /// A bridge that follows thread `t`.
     async fn following() -> Self {
         let mut stage = Self::with_loaded(&["t"]).await;
-        stage.codex.answers("thread/resume", resumed(json!([]))).await;
+        stage.answers("thread/resume", resumed(json!([]))).await;
         stage
     }
 
@@ -71,15 +77,31 @@ impl Stage {
         phone
     }
 
+    fn codex(&mut self) -> &mut Peer {
+        self.codex.as_mut().expect("it is there")
+    }
+
+    async fn heard(&mut self) -> Value {
+        within(self.codex().heard()).await
+    }
+
+    async fn answers(&mut self, method: &str, result: Value) {
+        within(self.codex().answers(method, result)).await;
+    }
+
+    async fn refuses(&mut self, method: &str, code: i64, message: &str) {
+        within(self.codex().refuses(method, code, message)).await;
+    }
+
     /// Codex asks for a command of thread `t`.
     async fn asks(&mut self, request: i64, command: &str) {
         let params = json!({"kind": "command", "threadId": "t", "turnId": "u", "itemId": "i", "startedAtMs": 1,
             "command": command, "cwd": "/src"});
-        self.codex.says(question("item/commandExecution/requestApproval", request, params)).await;
+        self.codex().says(question("item/commandExecution/requestApproval", request, params)).await;
     }
 
     async fn tells(&mut self, method: &str, params: Value) {
-        self.codex.says(json!({"method": method, "params": params})).await;
+        self.codex().says(json!({"method": method, "params": params})).await;
     }
 }
 
@@ -93,7 +115,7 @@ struct Phone {
 
 impl Phone {
     async fn told(&mut self) -> Envelope {
-        timeout(PATIENCE, self.channel.receive()).await.expect("in time").expect("an envelope")
+        within(self.channel.receive()).await.expect("an envelope")
     }
 
     /// Waits for an approval, told of anew or in the list of those that are open.
@@ -171,15 +193,15 @@ fn status(kind: &str) -> Value {
 #[tokio::test]
 async fn what_is_asked_before_the_resume_is_answered_is_shown_with_what_the_answer_holds() {
     let mut stage = Stage::with_loaded(&["t"]).await;
-    let resume = stage.codex.heard().await;
+    let resume = stage.heard().await;
     assert_eq!(resume["method"], "thread/resume");
     let asked = json!({"threadId": "t", "turnId": "u", "itemId": "i", "startedAtMs": 1, "reason": null,
         "grantRoot": null});
-    stage.codex.says(question("item/fileChange/requestApproval", 0, asked)).await;
+    stage.codex().says(question("item/fileChange/requestApproval", 0, asked)).await;
     let changes = json!([{"path": "/src/a", "kind": {"type": "add"}, "diff": "hello\n"}]);
     let item = json!({"type": "fileChange", "id": "i", "changes": changes, "status": "inProgress"});
     let turn = json!({"id": "u", "status": "inProgress", "items": [item]});
-    stage.codex.says(json!({"id": resume["id"], "result": resumed(json!([turn]))})).await;
+    stage.codex().says(json!({"id": resume["id"], "result": resumed(json!([turn]))})).await;
     let approval = stage.phone(2).await.asked().await;
     let Act::Files { changes, .. } = &approval.content.act else { panic!("no diff: {approval:?}") };
     assert_eq!(changes[0].diff, "hello\n");
@@ -191,15 +213,15 @@ async fn an_approval_dies_with_its_app_server_and_is_asked_anew_by_the_next() {
     let mut phone = stage.phone(2).await;
     stage.asks(0, "make").await;
     let approval = phone.asked().await;
-    drop(stage.codex);
+    stage.codex = None;
     let resolved = phone.resolved().await;
     assert_eq!((resolved.key, resolved.outcome, resolved.by), (approval.key, Outcome::Lost, None));
     phone.decides(&approval, Decision::Accept).await;
     assert_eq!(phone.decided().await, Err(DecisionRefusal::Over));
 
-    stage.codex = stage.fake.initialized().await;
-    stage.codex.answers("thread/loaded/list", json!({"data": ["t"]})).await;
-    stage.codex.answers("thread/resume", resumed(json!([]))).await;
+    stage.codex = Some(within(stage.fake.initialized()).await);
+    stage.answers("thread/loaded/list", json!({"data": ["t"]})).await;
+    stage.answers("thread/resume", resumed(json!([]))).await;
     stage.asks(0, "make").await;
     let again = phone.asked().await;
     assert_eq!(again.key.request, approval.key.request);
@@ -217,7 +239,7 @@ async fn the_first_phone_decides_and_the_second_is_told_that_it_is_over() {
     second.decides(&other, Decision::Decline).await;
     assert_eq!(second.decided().await, Err(DecisionRefusal::Over));
 
-    assert_eq!(stage.codex.heard().await, json!({"id": 7, "result": {"decision": "accept"}}));
+    assert_eq!(stage.heard().await, json!({"id": 7, "result": {"decision": "accept"}}));
     stage.tells("serverRequest/resolved", json!({"threadId": "t", "requestId": 7})).await;
     for phone in [&mut first, &mut second] {
         let resolved = phone.resolved().await;
@@ -234,12 +256,12 @@ async fn a_removed_phones_decision_has_no_effect() {
     stage.bridge.cut(removed.identity.node_id()).await;
     // It was on its way when the device was removed.
     removed.decides(&approval, Decision::Accept).await;
-    assert_eq!(timeout(PATIENCE, removed.attached.ended()).await.expect("in time"), Some(Revoked));
+    assert_eq!(within(removed.attached.ended()).await, Some(Revoked));
 
     let open = other.asked().await;
     other.decides(&open, Decision::Decline).await;
     assert_eq!(other.decided().await, Ok(()));
-    assert_eq!(stage.codex.heard().await, json!({"id": 0, "result": {"decision": "decline"}}));
+    assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "decline"}}));
 }
 
 #[tokio::test]
@@ -260,7 +282,7 @@ async fn a_phone_that_does_not_read_is_cut_and_the_others_go_on() {
             }
         }
     };
-    assert_eq!(timeout(PATIENCE, cut).await.expect("in time"), None);
+    assert_eq!(within(cut).await, None);
     stage.asks(0, "make").await;
     other.asked().await;
 }
@@ -281,9 +303,9 @@ async fn what_the_desk_answers_is_resolved_elsewhere() {
 async fn a_thread_without_a_first_turn_is_followed_once_it_moves() {
     let mut stage = Stage::with_loaded(&[]).await;
     stage.tells("thread/started", json!({"thread": {"id": "t"}})).await;
-    stage.codex.refuses("thread/resume", -32600, "no rollout found for thread id t").await;
+    stage.refuses("thread/resume", -32600, "no rollout found for thread id t").await;
     stage.tells("thread/status/changed", status("active")).await;
-    stage.codex.answers("thread/resume", resumed(json!([]))).await;
+    stage.answers("thread/resume", resumed(json!([]))).await;
     stage.asks(0, "make").await;
     stage.phone(2).await.asked().await;
 }
@@ -296,18 +318,18 @@ async fn a_thread_that_was_closed_and_opened_again_is_followed_again() {
     stage.tells("thread/status/changed", status("notLoaded")).await;
     stage.tells("thread/closed", json!({"threadId": "t"})).await;
     stage.tells("thread/status/changed", status("idle")).await;
-    stage.codex.answers("thread/resume", resumed(json!([]))).await;
+    stage.answers("thread/resume", resumed(json!([]))).await;
 }
 
 #[tokio::test]
 async fn a_thread_known_from_before_a_restart_is_followed_when_the_desk_opens_it() {
     let mut stage = Stage::following().await;
     let mut phone = stage.phone(2).await;
-    drop(stage.codex);
-    stage.codex = stage.fake.initialized().await;
-    stage.codex.answers("thread/loaded/list", json!({"data": []})).await;
+    stage.codex = None;
+    stage.codex = Some(within(stage.fake.initialized()).await);
+    stage.answers("thread/loaded/list", json!({"data": []})).await;
     stage.tells("thread/status/changed", status("idle")).await;
-    stage.codex.answers("thread/resume", resumed(json!([]))).await;
+    stage.answers("thread/resume", resumed(json!([]))).await;
     stage.asks(0, "make").await;
     phone.asked().await;
 }
@@ -317,11 +339,11 @@ async fn a_thread_of_another_server_is_shown_as_held_and_followed_once_it_is_our
     let mut stage = Stage::with_loaded(&[]).await;
     let mut phone = stage.phone(2).await;
     phone.attached.watch(vec!["t".into()]).await;
-    stage.codex.refuses("thread/resume", -32600, "thread t already has an active writer").await;
-    stage.codex.answers("thread/read", json!({"thread": {"id": "t", "status": {"type": "notLoaded"}}})).await;
+    stage.refuses("thread/resume", -32600, "thread t already has an active writer").await;
+    stage.answers("thread/read", json!({"thread": {"id": "t", "status": {"type": "notLoaded"}}})).await;
     assert_eq!(phone.shown().await.status, Status::HeldElsewhere);
     stage.tells("thread/status/changed", status("idle")).await;
-    stage.codex.answers("thread/resume", resumed(json!([]))).await;
+    stage.answers("thread/resume", resumed(json!([]))).await;
     assert_eq!(phone.shown().await.status, Status::Idle);
 }
 
@@ -333,7 +355,7 @@ async fn an_answer_over_a_former_connection_subscribes_to_nothing() {
     // Attached means that the actor has come this far.
     stage.phone(2).await;
     stage.tells("thread/started", json!({"thread": {"id": "t"}})).await;
-    stage.codex.answers("thread/resume", resumed(json!([]))).await;
+    stage.answers("thread/resume", resumed(json!([]))).await;
 }
 
 #[test]
