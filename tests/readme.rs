@@ -24,7 +24,8 @@ fn name(command: &str) -> Vec<&str> {
 #[test]
 fn it_speaks_to_its_three_readers_in_their_order() {
     let readme = root("README.md");
-    let order = ["See it work", "Pair my phone", "Run a relay", "How it works, and what a relay sees", "Limits", "Test"];
+    let order =
+        ["See it work", "Pair my phone", "Run a relay", "How it works, and what a relay sees", "Limits", "Test"];
     let headings: Vec<_> = readme.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     assert_eq!(headings, order);
     let limits = readme.split("## Limits").nth(1).expect("limits");
