@@ -6,6 +6,7 @@
 //! | [`bridge`] | what is open, followed and attached; between Codex and the phones |
 //! | [`ledger`] | open approvals and who decided them |
 //! | [`sessions`] | incoming streams: handshake, pairing, session |
+//! | [`listen`] | where it listens when it isn't told |
 //! | [`devices`] | paired phones, tickets, revocations, on the store |
 //! | [`desk`] | who is asked at a pairing |
 //! | [`control`] | the socket through which other commands reach a running host |
@@ -19,6 +20,7 @@ pub mod desk;
 pub mod devices;
 pub mod invitation;
 pub mod ledger;
+pub mod listen;
 pub mod sessions;
 
 use std::collections::HashSet;

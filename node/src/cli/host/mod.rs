@@ -74,7 +74,8 @@ struct Options {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// Listen here instead of on any free port of every interface; may be given several times
+    /// Listen here instead of on every interface, on a port that follows from the host's key; may be given several
+    /// times
     #[arg(long, value_name = "MULTIADDR")]
     listen: Vec<Multiaddr>,
 
@@ -157,10 +158,9 @@ impl Options {
             Failure::new(Exit::Failed, format_args!("can't tell the folder this was started in: {error}"))
                 .next("start it in a folder that exists")
         })?;
-        let mut overlay = farhelm_overlay::Config::new(identity);
-        if !self.listen.is_empty() {
-            overlay.listen.clone_from(&self.listen);
-        }
+        let own = || host::listen::addresses(identity.node_id());
+        let listen = if self.listen.is_empty() { own() } else { self.listen.clone() };
+        let overlay = farhelm_overlay::Config { listen, ..farhelm_overlay::Config::new(identity) };
         let codex = app_server::Options {
             codex: self.codex.clone(),
             codex_home: None,
