@@ -11,7 +11,7 @@ const BROKEN: &str = "the library failed inside; close the app and open it again
 /// Why a call has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 #[uniffi(flat_error)]
-pub enum Error {
+pub enum CallError {
     /// The app's key store failed, is locked or doesn't answer.
     #[error("{0}")]
     KeyStore(String),
@@ -149,7 +149,7 @@ pub enum DecideError {
     Internal,
 }
 
-impl From<RecordsError> for Error {
+impl From<RecordsError> for CallError {
     fn from(error: RecordsError) -> Self {
         let said = error.to_string();
         match error {
@@ -160,7 +160,7 @@ impl From<RecordsError> for Error {
     }
 }
 
-impl From<phone::OpenError> for Error {
+impl From<phone::OpenError> for CallError {
     fn from(error: phone::OpenError) -> Self {
         match error {
             phone::OpenError::Records(error) => error.into(),
@@ -170,7 +170,7 @@ impl From<phone::OpenError> for Error {
     }
 }
 
-impl From<phone::Error> for Error {
+impl From<phone::Error> for CallError {
     fn from(error: phone::Error) -> Self {
         use phone::Error as E;
         let said = error.to_string();
@@ -231,7 +231,7 @@ impl From<phone::DecideError> for DecideError {
     }
 }
 
-impl From<Broken> for Error {
+impl From<Broken> for CallError {
     fn from(_: Broken) -> Self {
         Self::Internal
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use farhelm_phone as phone;
 
-use crate::error::{DecideError, Error};
+use crate::error::{CallError, DecideError};
 use crate::listener::{Event, EventListener, TaskHandle, listen};
-use crate::records::{About, Approval, Connection, Decision, Path, Thread, ThreadSummary, approval_id};
+use crate::records::{About, Approval, Connection, ConnectionPath, Decision, ThreadDetail, ThreadSummary, approval_id};
 use crate::runtime::Runtime;
 
 /// A handle on one host. Every call waits for a connection and for its answer, together for a minute at most.
@@ -76,7 +76,7 @@ impl Host {
     }
 
     /// Waits until it is live; after `patience`, says why it isn't.
-    pub async fn live(&self, patience: Duration) -> Result<Path, Error> {
+    pub async fn live(&self, patience: Duration) -> Result<ConnectionPath, CallError> {
         self.call(async move |host| Ok(host.live(patience).await?.into())).await
     }
 
@@ -91,24 +91,25 @@ impl Host {
     }
 
     /// Threads, newest first: `limit` (1 to 100) of them from `cursor` on.
-    pub async fn threads(&self, limit: u32, cursor: Option<String>) -> Result<ThreadPage, Error> {
-        let page = self.call(async move |host| Ok::<_, Error>(host.threads(limit, cursor.as_deref()).await?)).await?;
+    pub async fn threads(&self, limit: u32, cursor: Option<String>) -> Result<ThreadPage, CallError> {
+        let page =
+            self.call(async move |host| Ok::<_, CallError>(host.threads(limit, cursor.as_deref()).await?)).await?;
         Ok(ThreadPage { threads: page.threads.into_iter().map(Into::into).collect(), next: page.next })
     }
 
     /// A thread with its newest turns. It isn't loaded by looking at it.
-    pub async fn thread(&self, id: String) -> Result<Thread, Error> {
+    pub async fn thread(&self, id: String) -> Result<ThreadDetail, CallError> {
         self.call(async move |host| Ok(host.thread(&id).await?.into())).await
     }
 
     /// Starts a thread in the host's folder, under the host's rules, with a first message.
-    pub async fn start(&self, prompt: String) -> Result<Started, Error> {
-        let started = self.call(async move |host| Ok::<_, Error>(host.start(&prompt).await?)).await?;
+    pub async fn start(&self, prompt: String) -> Result<Started, CallError> {
+        let started = self.call(async move |host| Ok::<_, CallError>(host.start(&prompt).await?)).await?;
         Ok(Started { thread: started.thread, turn: started.turn })
     }
 
     /// Sends a message to a thread: a new turn, or into the one that runs. Gives the turn's id.
-    pub async fn send(&self, thread: String, text: String) -> Result<String, Error> {
+    pub async fn send(&self, thread: String, text: String) -> Result<String, CallError> {
         self.call(async move |host| Ok(host.send(&thread, &text).await?)).await
     }
 
@@ -121,11 +122,11 @@ impl Host {
 
     /// Calls the listener until the handle goes: first how things are (the connection, each open approval), then what
     /// happens. What happens just then may come twice; approvals are told apart by their id.
-    pub fn subscribe(&self, listener: Arc<dyn EventListener>) -> Result<Arc<TaskHandle>, Error> {
+    pub fn subscribe(&self, listener: Arc<dyn EventListener>) -> Result<Arc<TaskHandle>, CallError> {
         let events = self.inner.events();
         let mut now = vec![Event::Connection { connection: self.connection() }];
         now.extend(self.about().map(|about| Event::About { about }));
         now.extend(self.approvals().into_iter().map(|approval| Event::Approval { approval }));
-        listen(&self.runtime, now, events, listener).ok_or(Error::Internal)
+        listen(&self.runtime, now, events, listener).ok_or(CallError::Internal)
     }
 }

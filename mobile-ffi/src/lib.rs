@@ -25,7 +25,7 @@ mod phone;
 mod records;
 mod runtime;
 
-pub use error::{DecideError, Error, PairError};
+pub use error::{CallError, DecideError, PairError};
 pub use host::{Host, Started, ThreadPage};
 pub use key_store::{KeyStore, StoreError};
 pub use listener::{Event, EventListener, ListenerError, TaskHandle};

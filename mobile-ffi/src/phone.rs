@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use farhelm_phone::{Client, Config, NodeId};
 
-use crate::error::{Error, PairError};
+use crate::error::{CallError, PairError};
 use crate::host::Host;
 use crate::key_store::{Adapted, KeyStore};
 use crate::pairing::Pairing;
@@ -25,10 +25,10 @@ impl Phone {
     /// Loads or makes this phone's identity and starts its network. Connects to nobody yet. `device_name` is what hosts
     /// show for it; at most 64 bytes are kept.
     #[uniffi::constructor]
-    pub async fn open(device_name: String, store: Arc<dyn KeyStore>) -> Result<Self, Error> {
-        let runtime = Runtime::new().map_err(|error| Error::Network(format!("no threads to run on: {error}")))?;
+    pub async fn open(device_name: String, store: Arc<dyn KeyStore>) -> Result<Self, CallError> {
+        let runtime = Runtime::new().map_err(|error| CallError::Network(format!("no threads to run on: {error}")))?;
         let opening = async { Client::open(Config::new(device_name), Arc::new(Adapted(store))).await };
-        let client = runtime.run(async { opening.await.map_err(Error::from) }).await?;
+        let client = runtime.run(async { opening.await.map_err(CallError::from) }).await?;
         Ok(Self { client, runtime })
     }
 
@@ -38,9 +38,9 @@ impl Phone {
     }
 
     /// Every host this phone remembers, by name.
-    pub async fn hosts(&self) -> Result<Vec<KnownHost>, Error> {
+    pub async fn hosts(&self) -> Result<Vec<KnownHost>, CallError> {
         let client = self.client.clone();
-        let listing = async move { Ok::<_, Error>(client.hosts().await?) };
+        let listing = async move { Ok::<_, CallError>(client.hosts().await?) };
         Ok(self.runtime.run(listing).await?.into_iter().map(KnownHost::from).collect())
     }
 
@@ -54,20 +54,20 @@ impl Phone {
 
     /// A paired host, at once; it connects in the background, and stays connected until [`forget`](Self::forget),
     /// [`shutdown`](Self::shutdown) or the end of the phone.
-    pub async fn connect(&self, host: String) -> Result<Arc<Host>, Error> {
+    pub async fn connect(&self, host: String) -> Result<Arc<Host>, CallError> {
         let (client, id) = (self.client.clone(), node_id(&host)?);
-        let connected = self.runtime.run(async move { Ok::<_, Error>(client.connect(id).await?) }).await?;
+        let connected = self.runtime.run(async move { Ok::<_, CallError>(client.connect(id).await?) }).await?;
         Ok(Host::new(connected, self.runtime.clone()))
     }
 
     /// Forgets a host, here only: the host still lists this phone until somebody removes it there.
-    pub async fn forget(&self, host: String) -> Result<(), Error> {
+    pub async fn forget(&self, host: String) -> Result<(), CallError> {
         let (client, id) = (self.client.clone(), node_id(&host)?);
         self.runtime.run(async move { Ok(client.forget(id).await?) }).await
     }
 
     /// Says goodbye to every host and ends the network. Whatever is called afterwards fails.
-    pub async fn shutdown(&self) -> Result<(), Error> {
+    pub async fn shutdown(&self) -> Result<(), CallError> {
         let client = self.client.clone();
         let ending = async move {
             client.shutdown().await;
@@ -77,7 +77,7 @@ impl Phone {
     }
 }
 
-fn node_id(text: &str) -> Result<NodeId, Error> {
+fn node_id(text: &str) -> Result<NodeId, CallError> {
     let sentence = "this is no host's id; take one from the list of hosts";
-    text.parse().map_err(|_| Error::NotPaired(sentence.into()))
+    text.parse().map_err(|_| CallError::NotPaired(sentence.into()))
 }

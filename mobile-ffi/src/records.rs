@@ -2,6 +2,8 @@
 //!
 //! Texts of a host (names, threads, diffs, reasons) are as they came. An app shows them as plain text and never as
 //! markup or a link of its own accord.
+//!
+//! Names that Swift's or Kotlin's own libraries use (`Error`, `Thread`, `Path`, `Progress`) are avoided.
 
 mod approval;
 mod thread;
@@ -13,7 +15,7 @@ use farhelm_phone::{CodexState, HostState};
 
 pub(crate) use approval::approval_id;
 pub use approval::{Act, Approval, Change, Decision, Outcome};
-pub use thread::{Item, ItemKind, Progress, Thread, ThreadStatus, ThreadSummary, Turn, TurnStatus};
+pub use thread::{Item, ItemKind, ItemStatus, ThreadDetail, ThreadStatus, ThreadSummary, Turn, TurnStatus};
 
 /// A host in the phone's list.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
@@ -76,7 +78,7 @@ pub enum Connection {
     /// Attached: the host answers, and proved that it is the paired one.
     Live {
         /// On which way.
-        path: Path,
+        path: ConnectionPath,
     },
     /// Not there; it is tried again, less and less often.
     Away {
@@ -96,7 +98,7 @@ pub enum Connection {
 
 /// The way on which a session runs.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
-pub struct Path {
+pub struct ConnectionPath {
     /// Whether nobody is in between.
     pub direct: bool,
     /// The relay in between, if its id is known.
@@ -174,7 +176,7 @@ impl From<phone::Connection> for Connection {
     }
 }
 
-impl From<phone::Path> for Path {
+impl From<phone::Path> for ConnectionPath {
     fn from(path: phone::Path) -> Self {
         let relay = match path.via {
             phone::Via::Direct => None,

@@ -47,7 +47,7 @@ pub enum ThreadStatus {
 
 /// A thread with its newest turns.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
-pub struct Thread {
+pub struct ThreadDetail {
     /// What a list shows of it.
     pub summary: ThreadSummary,
     /// The effective approval policy, once Codex reported it.
@@ -137,14 +137,14 @@ pub enum ItemKind {
         /// Its exit code, once it ended.
         exit_code: Option<i64>,
         /// How it stands.
-        progress: Progress,
+        status: ItemStatus,
     },
     /// A change of files.
     FileChange {
         /// Every file, in order.
         changes: Vec<Change>,
         /// How it stands.
-        progress: Progress,
+        status: ItemStatus,
     },
     /// Anything else.
     Other {
@@ -155,7 +155,7 @@ pub enum ItemKind {
 
 /// How a command or a change of files stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
-pub enum Progress {
+pub enum ItemStatus {
     /// Waiting for approval, or running.
     InProgress,
     /// Done.
@@ -188,7 +188,7 @@ impl From<thread::Status> for ThreadStatus {
     }
 }
 
-impl From<thread::Thread> for Thread {
+impl From<thread::Thread> for ThreadDetail {
     fn from(thread: thread::Thread) -> Self {
         let summary = thread::Summary::from(&thread).into();
         let thread::Thread { approval_policy, sandbox, older, turns, .. } = thread;
@@ -228,10 +228,10 @@ impl From<thread::ItemKind> for ItemKind {
             Kind::AgentMessage { text } => Self::AgentMessage { text },
             Kind::Reasoning { summary } => Self::Reasoning { text: summary.join("\n\n") },
             Kind::Command { command, folder, output, exit_code, status } => {
-                Self::Command { command, folder, output, exit_code, progress: status.into() }
+                Self::Command { command, folder, output, exit_code, status: status.into() }
             }
             Kind::FileChange { changes, status } => {
-                Self::FileChange { changes: changes.into_iter().map(Into::into).collect(), progress: status.into() }
+                Self::FileChange { changes: changes.into_iter().map(Into::into).collect(), status: status.into() }
             }
             Kind::Image { .. } => Self::Other { kind: "imageView".into() },
             Kind::Other { kind } => Self::Other { kind },
@@ -240,9 +240,9 @@ impl From<thread::ItemKind> for ItemKind {
     }
 }
 
-impl From<thread::Progress> for Progress {
-    fn from(progress: thread::Progress) -> Self {
-        match progress {
+impl From<thread::Progress> for ItemStatus {
+    fn from(status: thread::Progress) -> Self {
+        match status {
             thread::Progress::InProgress => Self::InProgress,
             thread::Progress::Completed => Self::Completed,
             thread::Progress::Failed => Self::Failed,
