@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhelm_phone as phone;
+use farhelm_phone::codex::thread::{Thread, TurnStatus};
 
 use crate::error::{CallError, DecideError};
 use crate::listener::{Event, EventListener, TaskHandle, listen};
@@ -33,6 +34,28 @@ pub struct ThreadPage {
     pub threads: Vec<ThreadSummary>,
     /// The cursor for the next page; none if this is the last.
     pub next: Option<String>,
+}
+
+/// A thread that stays up to date, until this is dropped.
+#[derive(uniffi::Object)]
+pub struct ThreadWatch {
+    watch: phone::ThreadWatch,
+    runtime: Runtime,
+}
+
+#[uniffi::export]
+impl ThreadWatch {
+    /// The thread as it stands.
+    pub fn current(&self) -> ThreadDetail {
+        self.watch.borrow().clone().into()
+    }
+
+    /// Waits until the turn is over, and gives the thread as it stands then.
+    pub async fn ended(&self, turn: String) -> Result<ThreadDetail, CallError> {
+        let mut watch = self.watch.clone();
+        let over = move |thread: &Thread| thread.turn(&turn).is_some_and(|t| t.status != TurnStatus::InProgress);
+        self.runtime.run(async move { Ok(watch.wait_for(over).await?.into()) }).await
+    }
 }
 
 impl Host {
@@ -111,6 +134,13 @@ impl Host {
     /// Sends a message to a thread: a new turn, or into the one that runs. Gives the turn's id.
     pub async fn send(&self, thread: String, text: String) -> Result<String, CallError> {
         self.call(async move |host| Ok(host.send(&thread, &text).await?)).await
+    }
+
+    /// Follows a thread: returns when the host has shown it whole. While somebody does, listeners hear when its turns
+    /// end.
+    pub async fn watch(&self, thread: String) -> Result<Arc<ThreadWatch>, CallError> {
+        let watch = self.call(async move |host| Ok::<_, CallError>(host.watch(&thread).await?)).await?;
+        Ok(Arc::new(ThreadWatch { watch, runtime: self.runtime.clone() }))
     }
 
     /// Decides on exactly the approval that was on the screen, and waits for the host's word. The record is given back

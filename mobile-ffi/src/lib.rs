@@ -26,7 +26,7 @@ mod records;
 mod runtime;
 
 pub use error::{CallError, DecideError, PairError};
-pub use host::{Host, Started, ThreadPage};
+pub use host::{Host, Started, ThreadPage, ThreadWatch};
 pub use key_store::{KeyStore, StoreError};
 pub use listener::{Event, EventListener, ListenerError, TaskHandle};
 pub use pairing::Pairing;

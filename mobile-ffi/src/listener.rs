@@ -42,7 +42,7 @@ pub enum Event {
         /// The id of the device that decided, if one did.
         by: Option<String>,
     },
-    /// A turn is over.
+    /// A turn is over, in a thread that somebody here follows ([`crate::Host::watch`]).
     TurnCompleted {
         /// Its thread.
         thread: String,
