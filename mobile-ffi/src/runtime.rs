@@ -109,13 +109,13 @@ mod tests {
         };
         wait(async {
             let mut call = std::pin::pin!(runtime.run(endless));
-            assert!(futures_poll(call.as_mut()).await);
+            assert!(still_pending(call.as_mut()).await);
         });
         heard.recv_timeout(Duration::from_secs(60)).expect("the work is cancelled");
     }
 
     /// Polls once; whether it is still pending.
-    async fn futures_poll(mut future: std::pin::Pin<&mut impl Future>) -> bool {
+    async fn still_pending(mut future: std::pin::Pin<&mut impl Future>) -> bool {
         std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
     }
 
