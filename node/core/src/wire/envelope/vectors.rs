@@ -69,11 +69,12 @@ fn approval(act: Act) -> Approval {
 }
 
 fn command() -> Approval {
-    approval(Act::Command { command: "cargo test".into(), folder: "/work".into(), permissions: None })
+    approval(Act::Command { command: "cargo test".into(), folder: "/home/me/project".into(), permissions: None })
 }
 
 fn files() -> Approval {
-    let change = Change { path: "/work/a".into(), kind: "add".into(), moved_to: None, diff: "hello\n".into() };
+    let change =
+        Change { path: "/home/me/project/a".into(), kind: "add".into(), moved_to: None, diff: "hello\n".into() };
     approval(Act::Files { changes: vec![change], grant_root: None })
 }
 
@@ -89,7 +90,7 @@ fn thread() -> Thread {
         truncated: false,
         kind: ItemKind::Command {
             command: "ls".into(),
-            folder: "/work".into(),
+            folder: "/home/me/project".into(),
             output: "a\n".into(),
             exit_code: Some(0),
             status: Progress::Completed,
@@ -98,7 +99,7 @@ fn thread() -> Thread {
     let turn = Turn { id: "u1".into(), status: TurnStatus::InProgress, items: vec![item], ..Turn::default() };
     let mut thread = Thread::new("t1");
     thread.preview = "list the files".into();
-    thread.folder = "/work".into();
+    thread.folder = "/home/me/project".into();
     thread.status = Status::Active { waiting_on_approval: true, waiting_on_input: false };
     thread.turns = vec![turn];
     thread
@@ -108,7 +109,7 @@ fn state(codex: CodexState) -> Envelope {
     let relay = "/ip4/203.0.113.7/tcp/4001/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
     Envelope::Host(HostState {
         name: "workshop-desk".into(),
-        folder: "/work".into(),
+        folder: "/home/me/project".into(),
         codex,
         relays: vec![relay.into()],
         direct: vec!["/ip4/192.168.1.20/tcp/40111".into()],
