@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  phone: Approval on the screen ─ sign ─► SignedDecision ──wire──► host: verify against its own ledger entry
-//!                                                                        └─► VerifiedDecision ─ reply ─► Codex
+//!                                                                        └─► VerifiedDecision ─ Answer ─► Codex
 //! ```
 //!
 //! # Why the host rebuilds the statement
@@ -12,11 +12,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
-use serde_json::json;
+use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use super::approval::{Approval, Key};
-use super::message::{self, Id};
 use crate::identity::{Identity, Label, NodeId, Signature};
 use crate::session::transcript::Transcript;
 
@@ -163,28 +162,43 @@ impl VerifiedDecision {
         self.device
     }
 
-    /// The text that answers Codex.
-    pub fn reply(&self) -> String {
-        answer(self.key.request, self.decision)
+    /// What answers Codex.
+    pub const fn answer(&self) -> Answer {
+        Answer { key: self.key, decision: self.decision }
     }
 }
 
-/// The text that declines a request nobody decided in time. Declining needs no proof.
-pub fn decline(key: Key) -> String {
-    answer(key.request, Decision::Decline)
+/// What Codex is answered. It comes from a [`VerifiedDecision`], or declines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    key: Key,
+    decision: Decision,
 }
 
-fn answer(request: i64, decision: Decision) -> String {
-    message::response(&Id::Number(request), &json!({ "decision": decision.as_str() }))
+impl Answer {
+    /// Declines a request that nobody decided in time. Declining needs no proof.
+    pub const fn decline(key: Key) -> Self {
+        Self { key, decision: Decision::Decline }
+    }
+
+    /// The approval.
+    pub const fn key(&self) -> Key {
+        self.key
+    }
+
+    /// The result of the app-server's request.
+    pub fn result(&self) -> Value {
+        json!({ "decision": self.decision.as_str() })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use data_encoding::HEXLOWER;
-    use serde_json::Value;
 
     use super::*;
     use crate::codex::approval::{Act, Content};
+    use crate::codex::message::{self, Id};
     use crate::wire::{cbor, envelope::Envelope};
 
     /// Made by a second implementation, in another language.
@@ -225,15 +239,23 @@ mod tests {
         SignedDecision::sign(&phone(), host(), &approval(), decision).expect("acceptable")
     }
 
+    /// The message that carries an answer.
+    fn text(answer: &Answer) -> String {
+        message::response(&Id::Number(answer.key().request), &answer.result())
+    }
+
     #[test]
     fn a_decision_on_what_was_shown_answers_codex() {
         for decision in [Decision::Accept, Decision::Decline, Decision::Cancel] {
             let verified = signed(decision).verify(phone().node_id(), host(), &approval()).expect("verifies");
             assert_eq!((verified.key(), verified.decision()), (approval().key, decision));
             assert_eq!(verified.device(), phone().node_id());
-            assert_eq!(verified.reply(), format!(r#"{{"id":3,"result":{{"decision":"{}"}}}}"#, decision.as_str()));
+            assert_eq!(
+                text(&verified.answer()),
+                format!(r#"{{"id":3,"result":{{"decision":"{}"}}}}"#, decision.as_str())
+            );
         }
-        assert_eq!(decline(approval().key), r#"{"id":3,"result":{"decision":"decline"}}"#);
+        assert_eq!(text(&Answer::decline(approval().key)), r#"{"id":3,"result":{"decision":"decline"}}"#);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhelm_core::codex::approval::Key;
-use farhelm_core::codex::decision::{Decision, SignedDecision};
+use farhelm_core::codex::decision::{Answer, SignedDecision};
 use farhelm_core::codex::thread::{Thread, id_of};
 use farhelm_core::identity::NodeId;
 use farhelm_core::policy::{self, Defaults};
@@ -327,23 +327,23 @@ impl Actor {
             return;
         }
         match self.ledger.decide(device, signed, now_ms()) {
-            Ok(verified) => self.answer(Some(session), verified.key(), verified.decision()),
+            Ok(verified) => self.answer(Some(session), verified.answer()),
             Err(refusal) => self.tell_decided(session, signed.key, Err(refusal)),
         }
     }
 
     fn decline_expired(&mut self) {
         for key in self.ledger.expired(now_ms()) {
-            self.answer(None, key, Decision::Decline);
+            self.answer(None, Answer::decline(key));
         }
     }
 
     /// Writes the answer to the app-server, beside everything else.
-    fn answer(&self, session: Option<u64>, key: Key, decision: Decision) {
+    fn answer(&self, session: Option<u64>, answer: Answer) {
         let app_server = self.app_server.clone();
         self.spawn(async move {
-            let result = json!({ "decision": decision.as_str() });
-            let sent = app_server.reply(*key.epoch, key.request, Ok(result)).await;
+            let key = answer.key();
+            let sent = app_server.reply(*key.epoch, key.request, Ok(answer.result())).await;
             if let Err(error) = &sent {
                 tracing::warn!(%error, "a decision didn't reach Codex");
             }
