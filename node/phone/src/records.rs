@@ -287,6 +287,9 @@ mod tests {
         HostState {
             name: "desk".into(),
             folder: "/".into(),
+            start_folders: Vec::new(),
+            entitlement: Default::default(),
+            rules: Default::default(),
             codex: farhelm_core::wire::envelope::CodexState::Away(String::new()),
             relays: texts(relays),
             direct: texts(direct),

@@ -115,6 +115,9 @@ impl Host {
         let state = HostState {
             name: config.name.clone(),
             folder: folder.clone(),
+            start_folders: Vec::new(),
+            entitlement: Default::default(),
+            rules: Default::default(),
             codex: codex_state(&app_server.state().borrow()),
             relays: Vec::new(),
             direct: Vec::new(),

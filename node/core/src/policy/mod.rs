@@ -17,6 +17,8 @@
 //! A method that isn't in the table is denied.
 
 mod notifications;
+mod rights;
+mod rules;
 mod shape;
 pub mod table;
 #[cfg(test)]
@@ -27,8 +29,10 @@ use serde_json::{Map, Value};
 
 use crate::codex::text::clip;
 
+pub use rights::{Entitlement, Folders, Grant, NoRight, Right, is_within};
+pub use rules::Rules;
 pub use shape::{Field, Fill, Given, Shape};
-pub use table::{Method, Verdict};
+pub use table::{Effect, Method, Retry, Subject, Verdict};
 
 /// What the host puts into requests itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,12 +53,30 @@ impl Defaults {
 }
 
 /// A request that may go to Codex: the only source of what is forwarded.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Forward {
-    /// The method's name, from the table.
-    pub method: &'static str,
+    /// The method, from the table.
+    pub method: &'static Method,
     /// The rebuilt parameters.
     pub params: Value,
+}
+
+impl Forward {
+    /// The thread it is about, if it is about one.
+    pub fn thread(&self) -> Option<&str> {
+        match self.method.subject {
+            Subject::Thread(name) => self.params.get(name)?.as_str(),
+            _ => None,
+        }
+    }
+
+    /// The folder in which it would start a thread, if that is what it does.
+    pub fn folder(&self) -> Option<&str> {
+        match self.method.subject {
+            Subject::Folder(name) => self.params.get(name)?.as_str(),
+            _ => None,
+        }
+    }
 }
 
 /// Why a request isn't forwarded, in a sentence for the person who sent it.
@@ -73,6 +95,16 @@ pub enum Refusal {
         method: &'static str,
         /// Why.
         reason: &'static str,
+    },
+    /// Not with this device's right.
+    #[error("{method} needs the right {needed:?}, and this phone has {has:?}; ask the host's owner", needed = needed.as_str(), has = has.as_str())]
+    NotAllowed {
+        /// The method.
+        method: &'static str,
+        /// The right it needs.
+        needed: Right,
+        /// The right the device has.
+        has: Right,
     },
     /// A field that phones don't send.
     #[error("{method}: the field {field:?} is not for phones; send it without")]
@@ -102,12 +134,16 @@ pub enum Refusal {
     },
 }
 
-/// Rebuilds a phone's request, or refuses it.
-pub fn request(method: &str, params: &Value, defaults: &Defaults) -> Result<Forward, Refusal> {
+/// Rebuilds the request of a phone with this right, or refuses it. Folders and expiry are the caller's to check, who
+/// knows where a thread works and what time it is: [`Forward::thread`], [`Forward::folder`], [`Entitlement`].
+pub fn request(method: &str, params: &Value, right: Right, defaults: &Defaults) -> Result<Forward, Refusal> {
     let method =
         table::find(method).ok_or_else(|| Refusal::UnknownMethod { method: clip(method, shape::NAME).into() })?;
-    if method.verdict != Verdict::Allow {
+    if !matches!(method.verdict, Verdict::Allow | Verdict::Own) {
         return Err(Refusal::Denied { method: method.name, reason: method.reason });
+    }
+    if right < method.right {
+        return Err(Refusal::NotAllowed { method: method.name, needed: method.right, has: right });
     }
     // No parameters at all are those of a method that needs none.
     let empty = Value::Object(Map::new());
@@ -116,12 +152,12 @@ pub fn request(method: &str, params: &Value, defaults: &Defaults) -> Result<Forw
     for given in method.given {
         rebuilt.insert(given.name.into(), given.fill.value(defaults));
     }
-    Ok(Forward { method: method.name, params: Value::Object(rebuilt) })
+    Ok(Forward { method, params: Value::Object(rebuilt) })
 }
 
 /// What of a result a phone gets to see. Of a method that isn't allowed: nothing.
 pub fn result(method: &str, result: &Value) -> Value {
-    let allowed = table::find(method).filter(|method| method.verdict == Verdict::Allow);
+    let allowed = table::find(method).filter(|method| matches!(method.verdict, Verdict::Allow | Verdict::Own));
     allowed.and_then(|method| method.result.filter(result)).unwrap_or(Value::Null)
 }
 

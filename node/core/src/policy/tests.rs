@@ -14,8 +14,8 @@ fn defaults() -> Defaults {
 }
 
 fn ask(method: &str, params: Value) -> Result<Value, Refusal> {
-    request(method, &params, &defaults()).map(|forward| {
-        assert_eq!(forward.method, method);
+    request(method, &params, Right::Owner, &defaults()).map(|forward| {
+        assert_eq!(forward.method.name, method);
         forward.params
     })
 }
@@ -97,6 +97,18 @@ fn a_resume_asks_for_the_newest_page_only() {
     let page = json!({"limit": 20, "sortDirection": "desc", "itemsView": "full"});
     let params = json!({"threadId": "t", "excludeTurns": true, "initialTurnsPage": page});
     assert_eq!(ask("thread/resume", json!({"threadId": "t"})), Ok(params));
+}
+
+#[test]
+fn every_right_opens_what_needs_it_or_less_and_nothing_else() {
+    for method in METHODS {
+        for right in Right::ALL {
+            let refused = request(method.name, &json!({"no such field": 1}), right, &defaults()).expect_err("refused");
+            let opened = matches!(refused, Refusal::UnknownField { .. });
+            let phones = matches!(method.verdict, Verdict::Allow | Verdict::Own);
+            assert_eq!(opened, phones && right >= method.right, "{} for {right}", method.name);
+        }
+    }
 }
 
 #[test]

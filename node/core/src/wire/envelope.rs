@@ -10,8 +10,10 @@ use serde_bytes::{ByteArray, ByteBuf};
 use super::{cbor, limits};
 use crate::codex::approval::{Approval, Key, Outcome};
 use crate::codex::decision::SignedDecision;
+use crate::codex::question::{Answers, Question};
 use crate::codex::thread::Thread;
 use crate::identity::NodeId;
+use crate::policy::{Entitlement, Rules};
 
 /// One message, opened.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +24,8 @@ pub enum Envelope {
     Watch(Watch),
     /// Phone → host: a person decided.
     Decision(SignedDecision),
+    /// Phone → host: a person answered a question.
+    Answers(Answers),
     /// Host → phone: the answer to a request.
     Response(Response),
     /// Host → phone: what Codex reports about a followed thread, or about all.
@@ -34,10 +38,14 @@ pub enum Envelope {
     Approvals(Approvals),
     /// Host → phone: a new approval.
     Approval(Approval),
-    /// Host → phone: an approval is over.
+    /// Host → phone: an approval or a question is over.
     Resolved(Resolved),
-    /// Host → phone: what became of this phone's decision.
+    /// Host → phone: what became of this phone's decision or answer.
     Decided(Decided),
+    /// Host → phone: every question that is open now; at attach.
+    Questions(Questions),
+    /// Host → phone: a new question.
+    Question(Question),
     /// Either way: are you there? Answered by `Pong` with the same number.
     Ping(Beat),
     /// Either way: the answer to `Ping`.
@@ -111,11 +119,18 @@ pub struct Notification {
 
 /// The host as a phone sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct HostState {
     /// The host's name, for people.
     pub name: String,
-    /// The folder in which `start` starts.
+    /// The folder in which threads start, if the phone names none.
     pub folder: String,
+    /// The folders in which this phone may start threads, canonical.
+    pub start_folders: Vec<String>,
+    /// What this phone may do here.
+    pub entitlement: Entitlement,
+    /// What holds for every phone here.
+    pub rules: Rules,
     /// How it stands with Codex.
     pub codex: CodexState,
     /// The relays it holds reservations on, as multiaddrs, for the next connection.
@@ -148,7 +163,14 @@ pub struct Approvals {
     pub open: Vec<Approval>,
 }
 
-/// An approval that is over.
+/// All open questions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Questions {
+    /// Oldest first.
+    pub open: Vec<Question>,
+}
+
+/// An approval or a question that is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {
     /// Which.
@@ -217,6 +239,7 @@ impl Envelope {
             Self::Request(body) => encode(1, body),
             Self::Watch(body) => encode(2, body),
             Self::Decision(body) => encode(3, body),
+            Self::Answers(body) => encode(4, body),
             Self::Response(body) => encode(16, body),
             Self::Notification(body) => encode(17, body),
             Self::Host(body) => encode(18, body),
@@ -225,6 +248,8 @@ impl Envelope {
             Self::Approval(body) => encode(21, body),
             Self::Resolved(body) => encode(22, body),
             Self::Decided(body) => encode(23, body),
+            Self::Questions(body) => encode(24, body),
+            Self::Question(body) => encode(25, body),
             Self::Ping(body) => encode(32, body),
             Self::Pong(body) => encode(33, body),
             Self::Closing(body) => encode(34, body),
@@ -239,6 +264,7 @@ impl Envelope {
             1 => Self::Request(read(&body)?),
             2 => Self::Watch(read(&body)?),
             3 => Self::Decision(read(&body)?),
+            4 => Self::Answers(read(&body)?),
             16 => Self::Response(read(&body)?),
             17 => Self::Notification(read(&body)?),
             18 => Self::Host(read(&body)?),
@@ -247,6 +273,8 @@ impl Envelope {
             21 => Self::Approval(read(&body)?),
             22 => Self::Resolved(read(&body)?),
             23 => Self::Decided(read(&body)?),
+            24 => Self::Questions(read(&body)?),
+            25 => Self::Question(read(&body)?),
             32 => Self::Ping(read(&body)?),
             33 => Self::Pong(read(&body)?),
             34 => Self::Closing(read(&body)?),

@@ -276,6 +276,9 @@ fn host_state() -> HostState {
     HostState {
         name: "desk".into(),
         folder: "/work".into(),
+        start_folders: Vec::new(),
+        entitlement: Default::default(),
+        rules: Default::default(),
         codex: CodexState::Ready("0.169.0".into()),
         relays: Vec::new(),
         direct: Vec::new(),

@@ -9,7 +9,7 @@ use farhelm_core::codex::approval::Key;
 use farhelm_core::codex::decision::{Answer, SignedDecision};
 use farhelm_core::codex::thread::{Thread, id_of};
 use farhelm_core::identity::NodeId;
-use farhelm_core::policy::{self, Defaults};
+use farhelm_core::policy::{self, Defaults, Right};
 use farhelm_core::wire::envelope::{Decided, DecisionRefusal, HostState, Notification, Resolved, Snapshot};
 use farhelm_core::wire::{Envelope, limits};
 use farhelm_overlay::channel;
@@ -458,7 +458,7 @@ async fn resume(app_server: &AppServer, defaults: &Defaults, id: String) -> Lear
 /// The same parameters as a phone's own resume gets.
 fn resume_params(id: &str, defaults: &Defaults) -> Value {
     let asked = json!({ "threadId": id });
-    policy::request("thread/resume", &asked, defaults).map_or(asked, |forward| forward.params)
+    policy::request("thread/resume", &asked, Right::Owner, defaults).map_or(asked, |forward| forward.params)
 }
 
 /// Whether a thread's new status is that nobody has it open.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use farhelm_core::codex::decision::SignedDecision;
 use farhelm_core::identity::NodeId;
-use farhelm_core::policy::{self, Defaults};
+use farhelm_core::policy::{self, Defaults, Right};
 use farhelm_core::wire::envelope::{FailedBy, Failure, HostState};
 use farhelm_core::wire::limits;
 use farhelm_overlay::channel;
@@ -98,9 +98,10 @@ impl Bridge {
             [] => Value::Null,
             text => serde_json::from_slice(text).map_err(|_| refused("the parameters are no JSON"))?,
         };
-        let forward = policy::request(method, &params, &self.defaults).map_err(|r| refused(&r.to_string()))?;
+        let forward =
+            policy::request(method, &params, Right::Owner, &self.defaults).map_err(|r| refused(&r.to_string()))?;
         let epoch = self.epoch();
-        let result = self.app_server.request(forward.method, forward.params).await.map_err(|e| failed(&e))?;
+        let result = self.app_server.request(forward.method.name, forward.params).await.map_err(|e| failed(&e))?;
         if let (Some(epoch), "thread/start" | "thread/resume") = (epoch, method) {
             let learned = Learned::Subscribed(result.clone());
             let _ = self.command(Command::Learned { epoch, learned }).await;

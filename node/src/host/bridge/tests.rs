@@ -47,6 +47,9 @@ impl Stage {
         let (about, seen) = watch::channel(HostState {
             name: "desk".into(),
             folder: "/src".into(),
+            start_folders: Vec::new(),
+            entitlement: Default::default(),
+            rules: Default::default(),
             codex,
             relays: Vec::new(),
             direct: Vec::new(),

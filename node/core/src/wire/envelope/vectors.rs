@@ -5,8 +5,10 @@ use serde::Serialize;
 use super::*;
 use crate::codex::approval::{Act, Change, Content};
 use crate::codex::decision::Decision;
+use crate::codex::question::{Ask, Choice};
 use crate::codex::thread::{Item, ItemKind, Progress, Status, Turn, TurnStatus};
 use crate::identity::Identity;
+use crate::policy::Right;
 use crate::vectors::{check, counting, diagnostic, hex, unhex};
 
 #[derive(Serialize)]
@@ -110,6 +112,13 @@ fn state(codex: CodexState) -> Envelope {
     Envelope::Host(HostState {
         name: "workshop-desk".into(),
         folder: "/home/me/project".into(),
+        start_folders: vec!["/home/me/project".into()],
+        entitlement: Entitlement {
+            right: Right::Operator,
+            folders: vec!["/home/me/project".into()],
+            until_ms: Some(1_800_000_000_000),
+        },
+        rules: Rules::default(),
         codex,
         relays: vec![relay.into()],
         direct: vec!["/ip4/192.168.1.20/tcp/40111".into()],
@@ -130,6 +139,19 @@ fn resolved(outcome: Outcome, by: Option<NodeId>) -> Envelope {
     Envelope::Resolved(Resolved { key: key(), outcome, by })
 }
 
+fn question() -> Question {
+    let choice = |label: &str, description: &str| Choice { label: label.into(), description: description.into() };
+    let ask = Ask {
+        id: "q1".into(),
+        header: "Tests".into(),
+        question: "Which ones shall I run?".into(),
+        options: vec![choice("All", "Takes a minute"), choice("None", "")],
+        other: true,
+        secret: false,
+    };
+    Question { key: key(), thread: "t1".into(), turn: "u1".into(), item: "i3".into(), asks: vec![ask] }
+}
+
 /// At least one of every kind, and one of every form that differs.
 pub(crate) fn envelopes() -> Vec<Envelope> {
     let id = ByteArray::new(counting(0x51));
@@ -140,6 +162,7 @@ pub(crate) fn envelopes() -> Vec<Envelope> {
         Envelope::Request(Request { id, method: "thread/list".into(), params }),
         Envelope::Watch(Watch { threads: vec!["t1".into()] }),
         Envelope::Decision(signed),
+        Envelope::Answers(Answers::new(&question(), [("q1".into(), vec!["All".into()])].into()).unwrap()),
         response(Ok(r#"{"data":[]}"#)),
         response(Err((FailedBy::CodexAway, "Codex is away"))),
         Envelope::Notification(Notification { method: "item/agentMessage/delta".into(), params: notified }),
@@ -152,6 +175,8 @@ pub(crate) fn envelopes() -> Vec<Envelope> {
         resolved(Outcome::Elsewhere, None),
         decided(Ok(())),
         decided(Err(DecisionRefusal::NotWhatIsShown)),
+        Envelope::Questions(Questions { open: vec![question()] }),
+        Envelope::Question(question()),
         Envelope::Ping(Beat { n: 1 }),
         Envelope::Pong(Beat { n: 1 }),
         Envelope::Closing(Closing { reason: CloseReason::Stopping }),
@@ -164,6 +189,7 @@ pub(crate) fn describe(envelope: &Envelope) -> (&'static str, &'static str) {
         Envelope::Request(_) => ("Request", "phone"),
         Envelope::Watch(_) => ("Watch", "phone"),
         Envelope::Decision(_) => ("Decision", "phone"),
+        Envelope::Answers(_) => ("Answers", "phone"),
         Envelope::Response(_) => ("Response", "host"),
         Envelope::Notification(_) => ("Notification", "host"),
         Envelope::Host(_) => ("Host", "host"),
@@ -172,6 +198,8 @@ pub(crate) fn describe(envelope: &Envelope) -> (&'static str, &'static str) {
         Envelope::Approval(_) => ("Approval", "host"),
         Envelope::Resolved(_) => ("Resolved", "host"),
         Envelope::Decided(_) => ("Decided", "host"),
+        Envelope::Questions(_) => ("Questions", "host"),
+        Envelope::Question(_) => ("Question", "host"),
         Envelope::Ping(_) => ("Ping", "either"),
         Envelope::Pong(_) => ("Pong", "either"),
         Envelope::Closing(_) => ("Closing", "either"),
