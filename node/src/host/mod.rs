@@ -7,6 +7,7 @@
 //! | [`ledger`] | open approvals and who decided them |
 //! | [`sessions`] | incoming streams: handshake, pairing, session |
 //! | [`listen`] | where it listens when it isn't told |
+//! | [`folders`] | where devices are at home, canonical |
 //! | [`devices`] | paired phones, tickets, revocations, on the store |
 //! | [`desk`] | who is asked at a pairing |
 //! | [`control`] | the socket through which other commands reach a running host |
@@ -18,6 +19,7 @@ pub mod bridge;
 pub mod control;
 pub mod desk;
 pub mod devices;
+pub mod folders;
 pub mod invitation;
 pub mod ledger;
 pub mod listen;

@@ -10,6 +10,8 @@ pub struct Rules {
     pub approval_policy: String,
     /// The loosest sandbox (`workspace-write`, …).
     pub sandbox: String,
+    /// Whether that sandbox may reach the network.
+    pub network_access: bool,
     /// Whether approvals may be accepted for the rest of a session.
     pub accept_for_session: bool,
     /// Whether the host's machine is kept awake while a turn runs.
@@ -25,6 +27,7 @@ impl Default for Rules {
         Self {
             approval_policy: "on-request".into(),
             sandbox: "workspace-write".into(),
+            network_access: false,
             accept_for_session: false,
             mobile_keep_awake: false,
             computer_use_mobile: false,

@@ -1,0 +1,54 @@
+//! Folders as the policy compares them: canonical, links resolved.
+
+use std::path::{Component, Path, PathBuf};
+
+/// The folders of this host, canonical.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostFolders {
+    /// Its own: the start folder and those that Codex trusts. What a device without folders of its own sees.
+    pub own: Vec<String>,
+    /// Those in which a thread can be started without a write to Codex's config: the start folder's first, if it is
+    /// one.
+    pub startable: Vec<String>,
+}
+
+/// A folder's canonical path. Of one that is gone, the part that exists is resolved and the rest kept; `None` if it
+/// isn't absolute, has a `..` beyond what exists, or isn't Unicode.
+pub fn canonical(folder: &str) -> Option<String> {
+    let path = Path::new(folder);
+    if !path.is_absolute() {
+        return None;
+    }
+    let (root, rest) = path.ancestors().find_map(|above| {
+        let root = above.canonicalize().ok()?;
+        Some((root, path.strip_prefix(above).ok()?.to_owned()))
+    })?;
+    let plain = rest.components().all(|part| matches!(part, Component::Normal(_)));
+    let whole: PathBuf = if rest.as_os_str().is_empty() { root } else { root.join(rest) };
+    plain.then(|| whole.to_str().map(ToOwned::to_owned)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_are_resolved_and_what_is_gone_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::create_dir(root.join("real")).unwrap();
+        symlink(root.join("real"), root.join("link")).unwrap();
+        let at = |path: &str| canonical(root.join(path).to_str().unwrap());
+        let is = |path: &str| Some(root.join(path).to_str().unwrap().to_owned());
+        assert_eq!(at("link"), is("real"));
+        assert_eq!(at("link/gone/x"), is("real/gone/x"));
+        assert_eq!(at("link/../real"), is("real"));
+        assert_eq!(at("gone/../../etc"), None);
+        assert_eq!(canonical("relative"), None);
+        assert_eq!(canonical(""), None);
+        assert_eq!(canonical("/"), Some("/".into()));
+    }
+}
