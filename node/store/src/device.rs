@@ -2,12 +2,13 @@
 
 use farhelm_core::identity::{NodeId, Signature};
 use farhelm_core::pairing::Tombstone;
+use farhelm_core::policy::{Grant, Right};
 use farhelm_core::session::PairingSecret;
-use redb::WriteTransaction;
+use redb::{ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
-use crate::row::Kind;
+use crate::row::{Key, Kind, Rows, Value};
 use crate::{Error, Store};
 
 /// By the phone's key, 32 bytes.
@@ -28,6 +29,24 @@ pub struct Device {
     pub paired_at_ms: u64,
     /// When it last had a session, in Unix milliseconds.
     pub last_seen_ms: Option<u64>,
+    /// What it may do.
+    pub grant: Grant,
+}
+
+/// A phone that the desk lets in. What it gets is decided where it is stored: see
+/// [`complete_pairing`](Store::complete_pairing).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newcomer {
+    /// Its key.
+    pub key: NodeId,
+    /// What it calls itself, as the desk saw it.
+    pub name: String,
+    /// What both sides mix into every later handshake.
+    pub secret: PairingSecret,
+    /// Now, in Unix milliseconds.
+    pub now_ms: u64,
+    /// What the desk was told that it would get: its right is the most it gets.
+    pub shown: Grant,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,6 +55,7 @@ pub(crate) struct DeviceRow {
     secret: ByteArray<32>,
     paired_at_ms: u64,
     last_seen_ms: Option<u64>,
+    grant: Grant,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -70,6 +90,16 @@ impl Store {
         })
     }
 
+    /// Gives a phone another grant in place of what it had. Says whether it is paired.
+    pub fn set_grant(&self, key: NodeId, grant: &Grant) -> Result<bool, Error> {
+        self.write(|transaction| {
+            let mut devices = DEVICES.write(transaction)?;
+            let Some(row) = devices.get(key.as_bytes())? else { return Ok(false) };
+            devices.put(key.as_bytes(), DeviceRow { grant: grant.clone(), ..row })?;
+            Ok(true)
+        })
+    }
+
     /// Removes a phone and keeps its tombstone, in one step. `None`, and no tombstone, if it isn't paired.
     pub fn revoke(&self, key: NodeId, tombstone: &Tombstone) -> Result<Option<Device>, Error> {
         self.write(|transaction| {
@@ -94,17 +124,35 @@ impl Store {
     }
 }
 
-/// Stores a phone that the desk has accepted; what was known of its key before is over.
-pub(crate) fn insert(transaction: &WriteTransaction, device: &Device) -> Result<(), Error> {
+/// Stores a phone that the desk has accepted; of what was known of its key before, only `grant` may be left.
+pub(crate) fn insert(transaction: &WriteTransaction, newcomer: &Newcomer, grant: Grant) -> Result<Device, Error> {
+    let Newcomer { key, ref name, ref secret, now_ms, .. } = *newcomer;
     let row = DeviceRow {
-        name: device.name.clone(),
-        secret: ByteArray::new(*device.secret.as_bytes()),
-        paired_at_ms: device.paired_at_ms,
-        last_seen_ms: device.last_seen_ms,
+        name: name.clone(),
+        secret: ByteArray::new(*secret.as_bytes()),
+        paired_at_ms: now_ms,
+        last_seen_ms: Some(now_ms),
+        grant: grant.clone(),
     };
-    DEVICES.write(transaction)?.put(device.key.as_bytes(), row)?;
-    TOMBSTONES.write(transaction)?.remove(device.key.as_bytes())?;
-    Ok(())
+    DEVICES.write(transaction)?.put(key.as_bytes(), row)?;
+    TOMBSTONES.write(transaction)?.remove(key.as_bytes())?;
+    let (name, secret) = (name.clone(), secret.clone());
+    Ok(Device { key, name, secret, paired_at_ms: now_ms, last_seen_ms: Some(now_ms), grant })
+}
+
+/// What a phone gets of which nothing was said: the first one is owner, later ones are operators, and one that is
+/// paired keeps what it has. The first is one that comes when no phone is paired.
+///
+/// # Why keep
+/// Pairing again mends a phone's connection. It shall neither take an owner's right nor hand a guest more.
+pub(crate) fn grant_by_rule(
+    devices: &Rows<impl ReadableTable<Key, Value>, DeviceRow>,
+    key: NodeId,
+) -> Result<Grant, Error> {
+    if let Some(row) = devices.get(key.as_bytes())? {
+        return Ok(row.grant);
+    }
+    Ok(Grant::of(if devices.is_empty()? { Right::Owner } else { Right::Operator }))
 }
 
 fn key(bytes: &[u8], table: &'static str) -> Result<NodeId, Error> {
@@ -115,5 +163,6 @@ fn key(bytes: &[u8], table: &'static str) -> Result<NodeId, Error> {
 fn device(bytes: &[u8], row: DeviceRow) -> Result<Device, Error> {
     let key = key(bytes, "devices")?;
     let secret = PairingSecret::from_bytes(row.secret.into_array());
-    Ok(Device { key, name: row.name, secret, paired_at_ms: row.paired_at_ms, last_seen_ms: row.last_seen_ms })
+    let DeviceRow { name, paired_at_ms, last_seen_ms, grant, .. } = row;
+    Ok(Device { key, name, secret, paired_at_ms, last_seen_ms, grant })
 }

@@ -4,7 +4,7 @@
 //! SIGKILL at any instruction loses nothing that was acknowledged. Calls block for a sync of the disk (milliseconds):
 //! from async code go through a blocking thread. There is no clock here; the caller passes Unix milliseconds.
 //!
-//! It isn't a cache, nor a log of what happened: audit, cursors and grants are not here yet.
+//! It isn't a cache, nor a log of what happened: audit and cursors are not here yet.
 //!
 //! # Why redb
 //! Pure Rust without a C compiler for each phone and desk, one file, copy-on-write B-trees with checksums, a commit
@@ -30,7 +30,7 @@ use std::path::Path;
 
 use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 
-pub use device::Device;
+pub use device::{Device, Newcomer};
 pub use file::OpenError;
 
 /// Why the store couldn't answer or change. Nothing was changed then (but see [`Error::Storage`]).
@@ -48,7 +48,9 @@ pub enum Error {
         table: &'static str,
     },
     /// A value is larger than its kind may be, so that it couldn't be read back.
-    #[error("an entry of {length} bytes is too long for the host's store ({table}); shorten its name or address")]
+    #[error(
+        "an entry of {length} bytes is too long for the host's store ({table}); shorten its name, address or folders"
+    )]
     TooLong {
         /// The table.
         table: &'static str,

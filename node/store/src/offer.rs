@@ -17,12 +17,13 @@
 
 use farhelm_core::identity::NodeId;
 use farhelm_core::pairing::{self, TicketId, TicketSecret};
+use farhelm_core::policy::{Grant, Terms};
 use redb::WriteTransaction;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
 use crate::row::Kind;
-use crate::{Device, Store, device};
+use crate::{Device, Newcomer, Store, device};
 
 /// By ticket id, 8 bytes.
 pub(crate) const OFFERS: Kind<OfferRow> = Kind::new("offers");
@@ -40,6 +41,8 @@ pub struct Offer {
     pub secret: TicketSecret,
     /// Until when it may be taken, in Unix milliseconds.
     pub expires_ms: u64,
+    /// What was named of the grant that it gives; the rest comes by the rule when the phone is stored.
+    pub terms: Terms,
     /// How far it has come.
     pub state: State,
 }
@@ -137,12 +140,13 @@ pub enum Error {
 pub(crate) struct OfferRow {
     secret: ByteArray<16>,
     expires_ms: u64,
+    terms: Terms,
     state: State,
 }
 
 impl Store {
-    /// Makes an offer. Its ticket may be shown once this returns.
-    pub fn open_offer(&self, secret: &TicketSecret, expires_ms: u64) -> Result<TicketId, Error> {
+    /// Makes an offer on these terms. Its ticket may be shown once this returns.
+    pub fn open_offer(&self, secret: &TicketSecret, expires_ms: u64, terms: &Terms) -> Result<TicketId, Error> {
         let ticket = secret.ticket_id();
         self.write(|transaction| {
             let mut offers = OFFERS.write(transaction)?;
@@ -155,8 +159,8 @@ impl Store {
             for (forgotten, _) in known.iter().take(too_many) {
                 offers.remove(forgotten)?;
             }
-            let row = OfferRow { secret: ByteArray::new(*secret.as_bytes()), expires_ms, state: State::Open };
-            offers.put(&*ticket, row)?;
+            let (secret, terms) = (ByteArray::new(*secret.as_bytes()), terms.clone());
+            offers.put(&*ticket, OfferRow { secret, expires_ms, terms, state: State::Open })?;
             Ok(ticket)
         })
     }
@@ -184,13 +188,24 @@ impl Store {
         })
     }
 
-    /// The desk accepted: stores the device, ends the offer and drops an earlier tombstone, in one step. The device
-    /// must be the one that took the offer. A second time is refused, or a late repetition would undo a revocation.
-    pub fn complete_pairing(&self, ticket: TicketId, device: &Device) -> Result<(), Error> {
+    /// What a phone would get of this offer as things are: to be shown before the desk says yes.
+    pub fn grant_of_offer(&self, ticket: TicketId, phone: NodeId) -> Result<Grant, Error> {
+        let transaction = self.read()?;
+        let row = OFFERS.read(&transaction)?.get(&*ticket)?.ok_or(Refusal::Unknown)?;
+        Ok(row.terms.on(device::grant_by_rule(&device::DEVICES.read(&transaction)?, phone)?))
+    }
+
+    /// The desk accepted: decides what the device gets, stores it, ends the offer and drops an earlier tombstone, in
+    /// one step, so that of two first phones only one is owner. The device must be the one that took the offer. A
+    /// second time is refused, or a late repetition would undo a revocation.
+    pub fn complete_pairing(&self, ticket: TicketId, newcomer: &Newcomer) -> Result<Device, Error> {
         self.advance(ticket, |transaction, row| match row.state {
-            State::Taken { by, .. } if by == device.key => {
-                device::insert(transaction, device)?;
-                Ok((State::Used { by, at_ms: device.paired_at_ms }, ()))
+            State::Taken { by, .. } if by == newcomer.key => {
+                let grant = row.terms.on(device::grant_by_rule(&device::DEVICES.write(transaction)?, by)?);
+                // Things may have changed while the desk thought; it said yes to no more than this.
+                let grant = if grant.right > newcomer.shown.right { newcomer.shown.clone() } else { grant };
+                let device = device::insert(transaction, newcomer, grant)?;
+                Ok((State::Used { by, at_ms: newcomer.now_ms }, device))
             }
             state => Err(ended(state).into()),
         })
@@ -255,5 +270,5 @@ const fn ended(state: State) -> Refusal {
 
 fn offer(row: OfferRow) -> Offer {
     let secret = TicketSecret::from_bytes(row.secret.into_array());
-    Offer { secret, expires_ms: row.expires_ms, state: row.state }
+    Offer { secret, expires_ms: row.expires_ms, terms: row.terms, state: row.state }
 }

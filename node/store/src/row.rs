@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::Error;
 
-type Key = &'static [u8];
-type Value = &'static [u8];
+pub(crate) type Key = &'static [u8];
+pub(crate) type Value = &'static [u8];
 
+/// Raised with the first change after a release: before one, no store but a developer's holds an older shape.
 const VERSION: u8 = 1;
 
-/// The largest value. A device with its name, or a relay's multiaddr, stays well below.
-const LIMIT: usize = 4096;
+/// The largest value. A device's folders are most of it; whoever grants bounds them below that.
+const LIMIT: usize = 16 * 1024;
 
 #[derive(Serialize, Deserialize)]
 struct Versioned<R> {
@@ -73,6 +74,11 @@ impl<T: ReadableTable<Key, Value>, R: DeserializeOwned> Rows<T, R> {
             Ok((key.value().to_vec(), self.decode(value.value())?))
         };
         self.rows.iter()?.map(row).collect()
+    }
+
+    /// Whether there is nothing.
+    pub(crate) fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.rows.is_empty()?)
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<R, Error> {

@@ -5,10 +5,11 @@ use std::sync::Barrier;
 
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::{TicketId, TicketSecret, Tombstone};
+use farhelm_core::policy::{Folders, Grant, Right, Terms};
 use farhelm_core::session::PairingSecret;
 
 use crate::offer::{Error, REMEMBERED, REMEMBERED_MS, Refusal, State, Take};
-use crate::{Device, Store};
+use crate::{Device, Newcomer, Store};
 
 const NOW: u64 = 1_800_000_000_000;
 const MINUTE: u64 = 60_000;
@@ -42,14 +43,31 @@ impl World {
     }
 
     fn offer(&self, seed: u8) -> TicketId {
-        self.store().open_offer(&secret(seed), NOW + 5 * MINUTE).unwrap()
+        self.offer_on(seed, &Terms::default())
+    }
+
+    fn offer_on(&self, seed: u8, terms: &Terms) -> TicketId {
+        self.store().open_offer(&secret(seed), NOW + 5 * MINUTE, terms).unwrap()
     }
 
     fn pair(&self, seed: u8) -> Device {
-        let (ticket, device) = (self.offer(seed), device(seed));
-        self.store().take_offer(ticket, device.key, NOW).unwrap();
-        self.store().complete_pairing(ticket, &device).unwrap();
-        device
+        self.pair_on(seed, &Terms::default())
+    }
+
+    fn pair_on(&self, seed: u8, terms: &Terms) -> Device {
+        let ticket = self.offer_on(seed, terms);
+        self.store().take_offer(ticket, key(seed), NOW).unwrap();
+        self.store().complete_pairing(ticket, &newcomer(seed)).unwrap()
+    }
+
+    /// What is given to a phone that comes with this ticket, as the desk is told.
+    fn shown(&self, ticket: TicketId, seed: u8) -> Newcomer {
+        let shown = self.store().grant_of_offer(ticket, key(seed)).unwrap();
+        Newcomer { shown, ..newcomer(seed) }
+    }
+
+    fn grant(&self, seed: u8) -> Grant {
+        self.store().device(key(seed)).unwrap().unwrap().grant
     }
 
     fn state(&self, ticket: TicketId) -> State {
@@ -69,10 +87,20 @@ fn key(seed: u8) -> NodeId {
     Identity::from_seed(&[seed; 32]).node_id()
 }
 
+fn newcomer(seed: u8) -> Newcomer {
+    let (secret, now_ms) = (PairingSecret::from_bytes([seed; 32]), NOW + u64::from(seed));
+    Newcomer { key: key(seed), name: format!("phone {seed}"), secret, now_ms, shown: Grant::of(Right::Owner) }
+}
+
+/// The one that is paired first.
 fn device(seed: u8) -> Device {
-    let secret = PairingSecret::from_bytes([seed; 32]);
-    let paired_at_ms = NOW + u64::from(seed);
-    Device { key: key(seed), name: format!("phone {seed}"), secret, paired_at_ms, last_seen_ms: None }
+    let Newcomer { key, name, secret, now_ms, shown } = newcomer(seed);
+    Device { key, name, secret, paired_at_ms: now_ms, last_seen_ms: Some(now_ms), grant: shown }
+}
+
+fn guest() -> Grant {
+    let folders = Folders::Only(vec!["/srv/a".into(), "/srv/b".into()]);
+    Grant { right: Right::Viewer, folders, until_ms: Some(NOW + MINUTE) }
 }
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> Refusal {
@@ -93,7 +121,7 @@ fn each_step_of_a_pairing_is_there_after_reopening() {
     world.reopen();
     assert_eq!(world.state(ticket), State::Taken { by: key(1), at_ms: NOW });
 
-    world.store().complete_pairing(ticket, &device(1)).unwrap();
+    world.store().complete_pairing(ticket, &newcomer(1)).unwrap();
     assert_eq!(world.reopen().device(key(1)).unwrap(), Some(device(1)));
     assert_eq!(world.state(ticket), State::Used { by: key(1), at_ms: NOW + 1 });
 
@@ -115,7 +143,7 @@ fn a_revocation_is_there_after_reopening_until_the_phone_is_paired_again() {
     let ticket = world.offer(2);
     world.store().take_offer(ticket, device.key, NOW).unwrap();
     assert!(world.store().tombstone(device.key).unwrap().is_some(), "taking a ticket is not yet a pairing");
-    world.store().complete_pairing(ticket, &device).unwrap();
+    world.store().complete_pairing(ticket, &newcomer(1)).unwrap();
     assert_eq!(world.reopen().tombstone(device.key).unwrap(), None);
     assert_eq!(world.store().device(device.key).unwrap(), Some(device));
 }
@@ -145,14 +173,104 @@ fn a_second_revocation_keeps_the_first_ones_tombstone() {
 fn a_late_completion_does_not_undo_a_revocation() {
     let world = World::new();
     let ticket = world.offer(1);
-    let device = device(1);
-    world.store().take_offer(ticket, device.key, NOW).unwrap();
-    world.store().complete_pairing(ticket, &device).unwrap();
+    world.store().take_offer(ticket, key(1), NOW).unwrap();
+    let device = world.store().complete_pairing(ticket, &newcomer(1)).unwrap();
     world.store().revoke(device.key, &world.tombstone(&device)).unwrap();
-    let refused = refusal(world.store().complete_pairing(ticket, &device));
+    let refused = refusal(world.store().complete_pairing(ticket, &newcomer(1)));
     assert_eq!(refused, Refusal::Spent { by: device.key, at_ms: device.paired_at_ms });
     assert_eq!(world.store().device(device.key).unwrap(), None);
     assert!(world.store().tombstone(device.key).unwrap().is_some());
+}
+
+#[test]
+fn the_first_phone_is_owner_and_later_ones_are_operators() {
+    let mut world = World::new();
+    let rights = [1, 2, 3].map(|seed| world.pair(seed).grant);
+    assert_eq!(rights, [Right::Owner, Right::Operator, Right::Operator].map(Grant::of));
+    world.reopen();
+    assert_eq!([1, 2, 3].map(|seed| world.grant(seed)), rights);
+    // The first is who comes when no phone is paired.
+    for seed in [1, 2, 3] {
+        let device = world.store().device(key(seed)).unwrap().unwrap();
+        world.store().revoke(device.key, &world.tombstone(&device)).unwrap();
+    }
+    assert_eq!(world.pair(4).grant, Grant::of(Right::Owner));
+}
+
+#[test]
+fn of_two_first_phones_at_the_same_moment_one_is_owner() {
+    for round in 0..20 {
+        let world = World::new();
+        let newcomers = [1, 2].map(|seed| {
+            let ticket = world.offer(seed);
+            world.store().take_offer(ticket, key(seed), NOW).unwrap();
+            (ticket, world.shown(ticket, seed))
+        });
+        assert!(newcomers.iter().all(|(_, newcomer)| newcomer.shown == Grant::of(Right::Owner)));
+        let start = Barrier::new(2);
+        std::thread::scope(|scope| {
+            for (ticket, newcomer) in &newcomers {
+                let (world, start) = (&world, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    world.store().complete_pairing(*ticket, newcomer).unwrap()
+                });
+            }
+        });
+        let mut rights = [1, 2].map(|seed| world.grant(seed).right);
+        rights.sort();
+        assert_eq!(rights, [Right::Operator, Right::Owner], "round {round}");
+    }
+}
+
+#[test]
+fn an_offers_terms_are_given_and_survive_reopening() {
+    let mut world = World::new();
+    assert_eq!(world.pair_on(1, &guest().into()).grant, guest());
+    world.reopen();
+    assert_eq!(world.grant(1), guest());
+    // What isn't named comes by the rule.
+    let until = Terms { right: None, ..guest().into() };
+    assert_eq!(world.pair_on(2, &until).grant, Grant { right: Right::Operator, ..guest() });
+}
+
+#[test]
+fn a_phone_that_pairs_again_keeps_what_it_has() {
+    let world = World::new();
+    for (seed, grant) in [(1, Grant::of(Right::Owner)), (2, guest())] {
+        world.pair_on(seed, &grant.clone().into());
+        let again = world.store().open_offer(&secret(100 + seed), NOW + MINUTE, &Terms::default()).unwrap();
+        world.store().take_offer(again, key(seed), NOW).unwrap();
+        world.store().complete_pairing(again, &world.shown(again, seed)).unwrap();
+        assert_eq!(world.grant(seed), grant);
+    }
+}
+
+#[test]
+fn a_phone_gets_no_more_than_the_desk_was_shown() {
+    let world = World::new();
+    let owner = world.pair(1);
+    let ticket = world.offer(2);
+    world.store().take_offer(ticket, key(2), NOW).unwrap();
+    let newcomer = world.shown(ticket, 2);
+    assert_eq!(newcomer.shown, Grant::of(Right::Operator));
+    // While the desk thinks, the only other phone is removed: by the rule the newcomer would now be the first.
+    world.store().revoke(owner.key, &world.tombstone(&owner)).unwrap();
+    assert_eq!(world.store().complete_pairing(ticket, &newcomer).unwrap().grant, Grant::of(Right::Operator));
+}
+
+#[test]
+fn a_grant_that_is_set_is_there_after_reopening_and_changes_nothing_else() {
+    let mut world = World::new();
+    let before = world.pair(1);
+    assert!(world.store().set_grant(key(1), &guest()).unwrap());
+    assert_eq!(world.reopen().device(key(1)).unwrap(), Some(Device { grant: guest(), ..before }));
+    assert!(world.store().saw_device(key(1), NOW + MINUTE).unwrap());
+    assert_eq!(world.grant(1), guest());
+    assert!(!world.store().set_grant(key(2), &guest()).unwrap(), "it isn't paired");
+    let long = Grant { folders: Folders::Only(vec!["/x".repeat(20_000)]), ..guest() };
+    assert!(matches!(world.store().set_grant(key(1), &long), Err(crate::Error::TooLong { table: "devices", .. })));
+    assert_eq!(world.grant(1), guest());
 }
 
 #[test]
@@ -171,7 +289,7 @@ fn a_second_scanner_is_refused_and_the_first_may_come_back() {
     assert_eq!(world.store().take_offer(ticket, key(1), NOW).unwrap(), Take::First);
     let spent = Refusal::Spent { by: key(1), at_ms: NOW };
     assert_eq!(refusal(world.store().take_offer(ticket, key(2), NOW + 1)), spent);
-    assert_eq!(refusal(world.store().complete_pairing(ticket, &device(2))), spent);
+    assert_eq!(refusal(world.store().complete_pairing(ticket, &newcomer(2))), spent);
     assert_eq!(world.store().device(key(2)).unwrap(), None);
     assert_eq!(world.store().take_offer(ticket, key(1), NOW + 2).unwrap(), Take::Again);
     assert_eq!(world.state(ticket), State::Taken { by: key(1), at_ms: NOW });
@@ -221,7 +339,7 @@ fn an_offer_expires_by_the_callers_clock() {
     assert_eq!(refusal(world.store().take_offer(ticket, key(1), end)), Refusal::Expired);
     assert_eq!(world.store().take_offer(ticket, key(1), end - 1).unwrap(), Take::First);
     assert_eq!(refusal(world.store().take_offer(ticket, key(1), end)), Refusal::Expired);
-    world.store().complete_pairing(ticket, &device(1)).expect("what was taken in time may be completed late");
+    world.store().complete_pairing(ticket, &newcomer(1)).expect("what was taken in time may be completed late");
 }
 
 #[test]
@@ -234,7 +352,7 @@ fn declined_and_withdrawn_tickets_stay_void() {
     world.reopen();
     for (ticket, why) in [(declined, Refusal::Declined), (withdrawn, Refusal::Withdrawn)] {
         assert_eq!(refusal(world.store().take_offer(ticket, key(1), NOW)), why);
-        assert_eq!(refusal(world.store().complete_pairing(ticket, &device(1))), why);
+        assert_eq!(refusal(world.store().complete_pairing(ticket, &newcomer(1))), why);
     }
     world.store().decline_offer(declined).expect("saying no twice is no error");
     assert_eq!(refusal(world.store().withdraw_offer(declined)), Refusal::Declined);
@@ -245,7 +363,7 @@ fn declined_and_withdrawn_tickets_stay_void() {
 fn what_was_not_taken_cannot_be_completed() {
     let world = World::new();
     let ticket = world.offer(1);
-    assert_eq!(refusal(world.store().complete_pairing(ticket, &device(1))), Refusal::NotTaken);
+    assert_eq!(refusal(world.store().complete_pairing(ticket, &newcomer(1))), Refusal::NotTaken);
     assert_eq!((world.store().device(key(1)).unwrap(), world.state(ticket)), (None, State::Open));
 }
 
@@ -255,7 +373,7 @@ fn an_unknown_ticket_serves_nobody() {
     let ticket = secret(1).ticket_id();
     let store = world.store();
     assert_eq!(refusal(store.take_offer(ticket, key(1), NOW)), Refusal::Unknown);
-    assert_eq!(refusal(store.complete_pairing(ticket, &device(1))), Refusal::Unknown);
+    assert_eq!(refusal(store.complete_pairing(ticket, &newcomer(1))), Refusal::Unknown);
     assert_eq!(refusal(store.decline_offer(ticket)), Refusal::Unknown);
     assert_eq!(store.offer(ticket).unwrap(), None);
 }
@@ -264,7 +382,7 @@ fn an_unknown_ticket_serves_nobody() {
 fn a_secret_never_opens_a_second_offer() {
     let world = World::new();
     world.pair(1);
-    assert_eq!(refusal(world.store().open_offer(&secret(1), NOW + MINUTE)), Refusal::Repeated);
+    assert_eq!(refusal(world.store().open_offer(&secret(1), NOW + MINUTE, &Terms::default())), Refusal::Repeated);
     assert!(matches!(world.state(secret(1).ticket_id()), State::Used { .. }));
 }
 
@@ -289,7 +407,7 @@ fn the_number_of_offers_is_bounded_and_the_first_to_expire_goes() {
         TicketSecret::from_bytes(bytes)
     };
     for number in 0..REMEMBERED + 2 {
-        world.store().open_offer(&secret(number), NOW + number as u64).unwrap();
+        world.store().open_offer(&secret(number), NOW + number as u64, &Terms::default()).unwrap();
     }
     let offers = world.store().offers().unwrap();
     assert_eq!((offers.len(), offers[0].expires_ms), (REMEMBERED, NOW + 2));
@@ -324,11 +442,11 @@ fn what_is_too_long_to_be_read_back_is_refused_and_changes_nothing() {
     let world = World::new();
     let ticket = world.offer(1);
     world.store().take_offer(ticket, key(1), NOW).unwrap();
-    let long = Device { name: "x".repeat(5000), ..device(1) };
+    let long = Newcomer { name: "x".repeat(20_000), ..newcomer(1) };
     let refused = world.store().complete_pairing(ticket, &long);
     assert!(matches!(refused, Err(Error::Store(crate::Error::TooLong { table: "devices", .. }))));
     assert_eq!(world.state(ticket), State::Taken { by: key(1), at_ms: NOW });
-    assert!(matches!(world.store().add_relay(&"x".repeat(5000)), Err(crate::Error::TooLong { table: "relays", .. })));
+    assert!(matches!(world.store().add_relay(&"x".repeat(20_000)), Err(crate::Error::TooLong { table: "relays", .. })));
 }
 
 #[test]

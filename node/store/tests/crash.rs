@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::{TicketSecret, Tombstone};
+use farhelm_core::policy::{Grant, Right, Terms};
 use farhelm_core::session::PairingSecret;
 use farhelm_store::offer::{self, Refusal, State};
-use farhelm_store::{Device, Store};
+use farhelm_store::{Newcomer, Store};
 
 const DIR: &str = "FARHELM_TEST_STORE_DIR";
 const FIRST: &str = "FARHELM_TEST_STORE_FIRST";
@@ -23,7 +24,7 @@ const FIRST: &str = "FARHELM_TEST_STORE_FIRST";
 /// How many times the writer is killed: at least, and at most until each kind of step was the last one.
 const KILLS: std::ops::Range<u32> = 25..250;
 /// One pairing's life: these steps, in this order, each acknowledged by a line.
-const STEPS: [&str; 4] = ["opened", "taken", "paired", "revoked"];
+const STEPS: [&str; 5] = ["opened", "taken", "paired", "granted", "revoked"];
 
 fn path(dir: &Path) -> PathBuf {
     dir.join("store")
@@ -41,9 +42,14 @@ fn phone(number: u32) -> Identity {
     Identity::from_seed(&seed)
 }
 
-fn device(number: u32) -> Device {
+fn newcomer(number: u32) -> Newcomer {
     let (key, secret) = (phone(number).node_id(), PairingSecret::from_bytes([5; 32]));
-    Device { key, name: "phone".into(), secret, paired_at_ms: 2, last_seen_ms: None }
+    Newcomer { key, name: "phone".into(), secret, now_ms: 2, shown: Grant::of(Right::Owner) }
+}
+
+/// What a phone is paired with, so that a step is to be seen which changes nothing else.
+fn terms() -> Terms {
+    Grant::of(Right::Viewer).into()
 }
 
 fn host() -> Identity {
@@ -62,13 +68,15 @@ fn as_another_process_pair_and_revoke_until_killed() {
     let store = Store::open(&path(Path::new(&dir))).unwrap();
     let say = |step: &str, number: u32| writeln!(std::io::stdout(), "\n{step} {number}").unwrap();
     for number in first..first + 100_000 {
-        let (ticket, device) = (secret(number).ticket_id(), device(number));
-        store.open_offer(&secret(number), 1_000).unwrap();
+        let (ticket, device) = (secret(number).ticket_id(), newcomer(number));
+        store.open_offer(&secret(number), 1_000, &terms()).unwrap();
         say("opened", number);
         store.take_offer(ticket, device.key, 1).unwrap();
         say("taken", number);
         store.complete_pairing(ticket, &device).unwrap();
         say("paired", number);
+        store.set_grant(device.key, &Grant::of(Right::Operator)).unwrap();
+        say("granted", number);
         store.revoke(device.key, &Tombstone::sign(&host(), device.key, 3)).unwrap();
         say("revoked", number);
     }
@@ -105,15 +113,16 @@ fn killed_after(mut writer: Child, lines: usize, moment: Duration) -> Vec<(usize
 fn check(store: &Store, number: u32, step: usize) {
     let (ticket, key) = (secret(number).ticket_id(), phone(number).node_id());
     let state = store.offer(ticket).unwrap().unwrap().state;
-    let is_paired = store.device(key).unwrap().is_some();
+    let right = store.device(key).unwrap().map(|device| device.grant.right);
     let tombstone = store.tombstone(key).unwrap();
-    let at = match (state, is_paired, &tombstone) {
-        (State::Open, false, None) => 0,
-        (State::Taken { by, .. }, false, None) if by == key => 1,
-        (State::Used { by, .. }, true, None) if by == key => 2,
-        (State::Used { by, .. }, false, Some(stone)) if by == key => {
+    let at = match (state, right, &tombstone) {
+        (State::Open, None, None) => 0,
+        (State::Taken { by, .. }, None, None) if by == key => 1,
+        (State::Used { by, .. }, Some(Right::Viewer), None) if by == key => 2,
+        (State::Used { by, .. }, Some(Right::Operator), None) if by == key => 3,
+        (State::Used { by, .. }, None, Some(stone)) if by == key => {
             assert_eq!(stone.verify(host().node_id(), key), Ok(()));
-            3
+            4
         }
         half => panic!("{number} was left half way: {half:?}"),
     };

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use farhelm_core::pairing::TicketSecret;
+use farhelm_core::policy::Terms;
 use farhelm_store::{OpenError, Store};
 use redb::{Database, TableDefinition};
 
@@ -56,7 +57,7 @@ fn store() -> Vec<u8> {
     let store = Store::open(&world.path()).unwrap();
     store.add_relay("/dns/relay.example/tcp/4001").unwrap();
     for seed in 0..20 {
-        store.open_offer(&TicketSecret::from_bytes([seed; 16]), 1).unwrap();
+        store.open_offer(&TicketSecret::from_bytes([seed; 16]), 1, &Terms::default()).unwrap();
     }
     drop(store);
     fs::read(world.path()).unwrap()

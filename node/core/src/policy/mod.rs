@@ -21,6 +21,7 @@ mod rights;
 mod rules;
 mod shape;
 pub mod table;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -33,6 +34,7 @@ pub use rights::{Entitlement, Folders, Grant, NoRight, Right, is_within};
 pub use rules::Rules;
 pub use shape::{Field, Fill, Given, Shape};
 pub use table::{Effect, Method, Retry, Subject, Verdict};
+pub use terms::{Terms, Until};
 
 /// What the host puts into requests itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
