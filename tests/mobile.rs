@@ -96,7 +96,7 @@ async fn invite(world: &World, script: &mut Script) -> mpsc::Receiver<Event> {
 async fn compare(script: &mut Script, heard: &mut mpsc::Receiver<Event>, yes: bool) {
     let at_phone = script.line().await;
     let asked = timeout(PATIENCE, heard.recv()).await.expect("a question in time");
-    let Some(Event::Asks { name, words, answer }) = asked else { panic!("a question: {asked:?}") };
+    let Some(Event::Asks { name, words, answer, .. }) = asked else { panic!("a question: {asked:?}") };
     assert_eq!((name.as_str(), words.join(" ")), ("a python", at_phone));
     answer.send(yes).expect("the host waits");
 }

@@ -106,7 +106,7 @@ async fn a_phone_pairs_shows_the_words_and_is_listed_on_both_sides() {
     let scene = Scene::set().await;
     let (ticket, mut desk) = scene.ticket(PATIENCE, Consent::Ask).await;
     let person = tokio::spawn(async move {
-        let Some(Event::Asks { name, words, answer }) = desk.recv().await else { panic!("a question") };
+        let Some(Event::Asks { name, words, answer, .. }) = desk.recv().await else { panic!("a question") };
         answer.send(true).expect("the host waits");
         (name, words)
     });

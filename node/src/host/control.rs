@@ -322,11 +322,11 @@ async fn at_the_desk(
         tokio::select! {
             () = &mut expired, if question.is_none() => return say(lines, &Reply::Expired).await,
             event = heard.recv() => match event {
-                Some(Event::Asks { name, words, answer }) => {
+                Some(Event::Asks { name, words, answer, .. }) => {
                     question = Some(answer);
                     say(lines, &Reply::Asks { name, words: words.map(str::to_owned) }).await?;
                 }
-                Some(Event::Paired { name, device }) => {
+                Some(Event::Paired { name, device, .. }) => {
                     return say(lines, &Reply::Paired { name, device: device.to_string() }).await;
                 }
                 Some(Event::Declined) => return say(lines, &Reply::Declined).await,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use farhelm_core::identity::NodeId;
 use farhelm_core::pairing::TicketId;
+use farhelm_core::policy::Grant;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What a desk is told about its offer.
@@ -18,6 +19,8 @@ pub enum Event {
         name: String,
         /// The words that the phone shows too.
         words: [&'static str; 4],
+        /// What it will get; perhaps less, if another one becomes the first meanwhile.
+        grant: Grant,
         /// Yes or no; dropping it is no.
         answer: oneshot::Sender<bool>,
     },
@@ -27,6 +30,8 @@ pub enum Event {
         name: String,
         /// Its key.
         device: NodeId,
+        /// What it got.
+        grant: Grant,
     },
     /// The desk's no has been stored; the ticket is void.
     Declined,
@@ -76,15 +81,16 @@ impl Desk {
         let _ = self.events.try_send(event);
     }
 
-    /// Asks whether a phone is let in.
-    pub async fn ask(&self, name: &str, words: [&'static str; 4]) -> Verdict {
+    /// Asks whether a phone is let in and given this.
+    pub async fn ask(&self, name: &str, words: [&'static str; 4], grant: &Grant) -> Verdict {
         if self.consent == Consent::Given {
             return Verdict::Yes;
         }
         self.questions.send_modify(|n| *n += 1);
         let mut questions = self.questions.subscribe();
         let (answer, answered) = oneshot::channel();
-        if self.events.send(Event::Asks { name: name.to_owned(), words, answer }).await.is_err() {
+        let asks = Event::Asks { name: name.to_owned(), words, grant: grant.clone(), answer };
+        if self.events.send(asks).await.is_err() {
             return Verdict::No;
         }
         tokio::select! {
@@ -122,13 +128,16 @@ impl Desks {
 
 #[cfg(test)]
 mod tests {
+    use farhelm_core::policy::Right;
+
     use super::*;
 
     const WORDS: [&str; 4] = ["able", "baker", "cabin", "dance"];
+    static GRANT: Grant = Grant::of(Right::Operator);
 
     async fn answer(events: &mut mpsc::Receiver<Event>, yes: bool) {
-        let Some(Event::Asks { answer, words, .. }) = events.recv().await else { panic!("a question") };
-        assert_eq!(words, WORDS);
+        let Some(Event::Asks { answer, words, grant, .. }) = events.recv().await else { panic!("a question") };
+        assert_eq!((words, &grant), (WORDS, &GRANT));
         let _ = answer.send(yes);
     }
 
@@ -137,7 +146,7 @@ mod tests {
         for (yes, verdict) in [(true, Verdict::Yes), (false, Verdict::No)] {
             let (events, mut heard) = mpsc::channel(4);
             let desk = Desk::new(Consent::Ask, events);
-            assert_eq!(tokio::join!(desk.ask("p", WORDS), answer(&mut heard, yes)).0, verdict);
+            assert_eq!(tokio::join!(desk.ask("p", WORDS, &GRANT), answer(&mut heard, yes)).0, verdict);
         }
     }
 
@@ -145,7 +154,7 @@ mod tests {
     async fn a_desk_that_is_gone_says_no() {
         let (events, heard) = mpsc::channel(4);
         drop(heard);
-        assert_eq!(Desk::new(Consent::Ask, events).ask("p", WORDS).await, Verdict::No);
+        assert_eq!(Desk::new(Consent::Ask, events).ask("p", WORDS, &GRANT).await, Verdict::No);
     }
 
     #[tokio::test]
@@ -154,10 +163,10 @@ mod tests {
         let desk = Desk::new(Consent::Ask, events);
         let first = tokio::spawn({
             let desk = desk.clone();
-            async move { desk.ask("p", WORDS).await }
+            async move { desk.ask("p", WORDS, &GRANT).await }
         });
         let Some(Event::Asks { answer: _kept, .. }) = heard.recv().await else { panic!("a question") };
-        let (second, ()) = tokio::join!(desk.ask("p", WORDS), answer(&mut heard, true));
+        let (second, ()) = tokio::join!(desk.ask("p", WORDS, &GRANT), answer(&mut heard, true));
         assert_eq!((first.await.unwrap(), second), (Verdict::Superseded, Verdict::Yes));
     }
 }

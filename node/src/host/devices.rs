@@ -1,16 +1,19 @@
-//! The host's book of devices, tickets and revocations, kept on the transactional store and told to the overlay.
+//! The host's book of devices, their grants, tickets and revocations, kept on the transactional store and told to the overlay.
 //!
 //! What is written here is durable before the call returns. After each change who may connect is published anew, so
-//! that a revoked phone loses its connections and a stranger gets in only while an offer is open.
+//! that a revoked phone loses its connections and a stranger gets in only while an offer is open; and so is what each
+//! phone may do.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::{Refusal, TicketId, TicketSecret, Tombstone};
+use farhelm_core::policy::{Grant, Right, Terms};
 use farhelm_core::session::PairingSecret;
 use farhelm_store::offer::{self, Offer};
-use farhelm_store::{Device, Store};
+use farhelm_store::{Device, Newcomer, Store};
 use tokio::sync::watch;
 
 /// Why the book could not be read or written.
@@ -38,9 +41,13 @@ pub struct Devices {
     identity: Arc<Identity>,
     store: Arc<Store>,
     admitted: Arc<watch::Sender<Admitted>>,
+    grants: Arc<watch::Sender<Grants>>,
     /// One writer at a time, so that publications are in the order of the writes.
     writing: Arc<Mutex<()>>,
 }
+
+/// What each paired device was given.
+pub type Grants = Arc<BTreeMap<NodeId, Grant>>;
 
 /// How long after a ticket's time somebody who scanned it is still told what became of it, instead of finding no host.
 /// Also within its time the door stays open when it was used or declined: the answer travels through it.
@@ -61,7 +68,8 @@ pub struct Admitted {
 impl Devices {
     /// Opens the book. Offers of a former process can't be answered any more and are withdrawn.
     pub fn open(identity: Arc<Identity>, store: Arc<Store>) -> Result<Self, Error> {
-        let devices = Self { identity, store, admitted: Arc::default(), writing: Arc::default() };
+        let (admitted, grants) = (Arc::default(), Arc::default());
+        let devices = Self { identity, store, admitted, grants, writing: Arc::default() };
         devices.store.prune_offers(now_ms())?;
         for offer in devices.store.offers()?.iter().filter(|offer| is_open(offer)) {
             devices.store.withdraw_offer(offer.secret.ticket_id())?;
@@ -73,6 +81,41 @@ impl Devices {
     /// Who may connect, and every change of it.
     pub fn admitted(&self) -> watch::Receiver<Admitted> {
         self.admitted.subscribe()
+    }
+
+    /// What each paired device was given, and every change of it. A change is published before the call that made it
+    /// returns.
+    pub fn grants(&self) -> watch::Receiver<Grants> {
+        self.grants.subscribe()
+    }
+
+    /// What a device was given; `None` if it isn't paired.
+    pub fn grant_of(&self, device: NodeId) -> Result<Option<Grant>, Error> {
+        Ok(self.store.device(device)?.map(|device| device.grant))
+    }
+
+    /// Gives a device this, in place of what it had. Says whether it is paired.
+    pub fn set_grant(&self, device: NodeId, grant: Grant) -> Result<bool, Error> {
+        Ok(self.regrant(device, &grant.into())?.is_some())
+    }
+
+    /// Changes what these terms name of a device's grant, and returns the device as it is then; `None` if it isn't
+    /// paired. The terms are stored as they are: see [`terms::settle`](super::terms::settle).
+    pub fn regrant(&self, device: NodeId, terms: &Terms) -> Result<Option<Device>, Error> {
+        self.change(|store| {
+            let Some(before) = store.device(device)? else { return Ok(None) };
+            let grant = terms.on(before.grant.clone());
+            let is_paired = store.set_grant(device, &grant)?;
+            Ok(is_paired.then_some(Device { grant, ..before }))
+        })
+    }
+
+    /// Whether some device is owner now. The next one that is paired becomes owner by itself only if no device is
+    /// paired at all.
+    pub fn has_owner(&self) -> Result<bool, Error> {
+        let now = now_ms();
+        let is_owner = |grant: &Grant| grant.resolve(&[]).may(Right::Owner, now);
+        Ok(self.list()?.iter().any(|device| is_owner(&device.grant)))
     }
 
     /// The paired devices, the first one first.
@@ -117,17 +160,22 @@ impl Devices {
         self.change(|store| Ok(store.revoke(device, &tombstone)?))
     }
 
-    /// Makes an offer that may be shown once this returns.
-    pub fn offer(&self, lifetime: Duration) -> Result<(TicketSecret, u64), Error> {
+    /// Makes an offer on these terms that may be shown once this returns.
+    pub fn offer(&self, lifetime: Duration, terms: &Terms) -> Result<(TicketSecret, u64), Error> {
         let secret = TicketSecret::generate(&mut rand::rng());
         let expires_ms = now_ms() + lifetime.as_millis() as u64;
-        self.change(|store| Ok(store.open_offer(&secret, expires_ms)?))?;
+        self.change(|store| Ok(store.open_offer(&secret, expires_ms, terms)?))?;
         Ok((secret, expires_ms))
     }
 
     /// The offer of a ticket, if it is remembered.
     pub fn offer_of(&self, ticket: TicketId) -> Result<Option<Offer>, Error> {
         Ok(self.store.offer(ticket)?)
+    }
+
+    /// What a phone would get of an offer as things are.
+    pub fn grant_of_offer(&self, ticket: TicketId, phone: NodeId) -> Result<Grant, Error> {
+        Ok(self.store.grant_of_offer(ticket, phone)?)
     }
 
     /// Takes an offer for a phone that proved that it knows the ticket.
@@ -139,12 +187,17 @@ impl Devices {
         }
     }
 
-    /// The desk said yes: on return the device is stored.
-    pub fn complete(&self, ticket: TicketId, phone: NodeId, name: &str, secret: PairingSecret) -> Result<(), Error> {
-        let now = now_ms();
-        let name = name.to_owned();
-        let device = Device { key: phone, name, secret, paired_at_ms: now, last_seen_ms: Some(now) };
-        self.change(|store| Ok(store.complete_pairing(ticket, &device)?))
+    /// The desk said yes to a phone that would get `shown`: on return the device is stored, with that or with less.
+    pub fn complete(
+        &self,
+        ticket: TicketId,
+        phone: NodeId,
+        name: &str,
+        secret: PairingSecret,
+        shown: Grant,
+    ) -> Result<Device, Error> {
+        let newcomer = Newcomer { key: phone, name: name.to_owned(), secret, now_ms: now_ms(), shown };
+        self.change(|store| Ok(store.complete_pairing(ticket, &newcomer)?))
     }
 
     /// The desk said no, or takes the ticket back.
@@ -163,17 +216,117 @@ impl Devices {
     fn change<T>(&self, write: impl FnOnce(&Store) -> Result<T, Error>) -> Result<T, Error> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let result = write(&self.store);
-        let now = now_ms();
+        self.publish()?;
+        result
+    }
+
+    fn publish(&self) -> Result<(), Error> {
+        let (devices, now) = (self.store.devices()?, now_ms());
         let admitted = Admitted {
-            paired: self.store.devices()?.iter().map(|d| d.key).collect(),
+            paired: devices.iter().map(|device| device.key).collect(),
             revoked: self.store.tombstones()?,
             offer_open: self.store.offers()?.iter().any(|offer| offer.expires_ms + LATECOMERS_MS > now),
         };
-        self.admitted.send_if_modified(|current| std::mem::replace(current, admitted.clone()) != admitted);
-        result
+        let grants: Grants = Arc::new(devices.into_iter().map(|device| (device.key, device.grant)).collect());
+        // First what it may do, then that it may come.
+        replace(&self.grants, grants);
+        replace(&self.admitted, admitted);
+        Ok(())
     }
+}
+
+/// Publishes a value that isn't the current one.
+fn replace<T: PartialEq>(sender: &watch::Sender<T>, new: T) {
+    sender.send_if_modified(|current| {
+        let is_new = *current != new;
+        if is_new {
+            *current = new;
+        }
+        is_new
+    });
 }
 
 const fn is_open(offer: &Offer) -> bool {
     matches!(offer.state, offer::State::Open | offer::State::Taken { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use farhelm_core::policy::Until;
+
+    use super::*;
+
+    struct World {
+        _dir: tempfile::TempDir,
+        devices: Devices,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Store::open(&dir.path().join("store")).unwrap();
+            let devices = Devices::open(Arc::new(Identity::from_seed(&[200; 32])), Arc::new(store)).unwrap();
+            Self { _dir: dir, devices }
+        }
+
+        fn pair(&self, seed: u8, terms: &Terms) -> Device {
+            let (ticket, _) = self.devices.offer(Duration::from_secs(60), terms).unwrap();
+            let (ticket, phone) = (ticket.ticket_id(), key(seed));
+            self.devices.take(ticket, phone).unwrap().unwrap();
+            let shown = self.devices.grant_of_offer(ticket, phone).unwrap();
+            let secret = PairingSecret::from_bytes([seed; 32]);
+            self.devices.complete(ticket, phone, "phone", secret, shown).unwrap()
+        }
+    }
+
+    fn key(seed: u8) -> NodeId {
+        Identity::from_seed(&[seed; 32]).node_id()
+    }
+
+    #[test]
+    fn every_change_of_a_grant_is_published_when_it_is_stored() {
+        let world = World::new();
+        let mut grants = world.devices.grants();
+        let first = world.pair(1, &Terms::default());
+        assert!(grants.has_changed().unwrap());
+        assert_eq!(grants.borrow_and_update().get(&key(1)), Some(&Grant::of(Right::Owner)));
+
+        assert!(world.devices.set_grant(first.key, Grant::of(Right::Viewer)).unwrap());
+        assert!(grants.has_changed().unwrap());
+        assert_eq!(grants.borrow_and_update().get(&key(1)), Some(&Grant::of(Right::Viewer)));
+        assert_eq!(world.devices.grant_of(key(1)).unwrap(), Some(Grant::of(Right::Viewer)));
+
+        // Nothing new is no news.
+        assert!(world.devices.set_grant(first.key, Grant::of(Right::Viewer)).unwrap());
+        world.devices.saw(first.key).unwrap();
+        assert!(!grants.has_changed().unwrap());
+
+        world.devices.revoke(first.key).unwrap();
+        assert!(grants.borrow_and_update().is_empty());
+        assert!(!world.devices.set_grant(first.key, Grant::of(Right::Owner)).unwrap());
+        assert!(!grants.has_changed().unwrap() && world.devices.grant_of(key(1)).unwrap().is_none());
+    }
+
+    #[test]
+    fn only_what_the_terms_name_changes() {
+        let world = World::new();
+        let viewer = Grant { until_ms: Some(u64::MAX), ..Grant::of(Right::Viewer) };
+        let device = world.pair(1, &viewer.clone().into());
+        let for_good = Terms { until: Some(Until::ForGood), ..Terms::default() };
+        let changed = world.devices.regrant(device.key, &for_good).unwrap();
+        assert_eq!(changed, Some(Device { grant: Grant::of(Right::Viewer), ..device }));
+        assert_eq!(world.devices.regrant(key(2), &for_good).unwrap(), None);
+    }
+
+    #[test]
+    fn an_owner_whose_time_is_over_is_none() {
+        let world = World::new();
+        assert!(!world.devices.has_owner().unwrap());
+        let first = world.pair(1, &Terms::default());
+        world.pair(2, &Terms::default());
+        assert!(world.devices.has_owner().unwrap());
+        let over = Grant { until_ms: Some(1), ..Grant::of(Right::Owner) };
+        world.devices.set_grant(first.key, over).unwrap();
+        assert!(!world.devices.has_owner().unwrap());
+    }
 }

@@ -8,7 +8,8 @@
 //! | [`sessions`] | incoming streams: handshake, pairing, session |
 //! | [`listen`] | where it listens when it isn't told |
 //! | [`folders`] | where devices are at home, canonical |
-//! | [`devices`] | paired phones, tickets, revocations, on the store |
+//! | [`devices`] | paired phones and their grants, tickets, revocations, on the store |
+//! | [`terms`] | what a person names of a grant, judged |
 //! | [`desk`] | who is asked at a pairing |
 //! | [`control`] | the socket through which other commands reach a running host |
 //!
@@ -24,6 +25,7 @@ pub mod invitation;
 pub mod ledger;
 pub mod listen;
 pub mod sessions;
+pub mod terms;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -31,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
-use farhelm_core::policy::Defaults;
+use farhelm_core::policy::{Defaults, Terms};
 use farhelm_core::wire::envelope::{CodexState, HostState};
 use farhelm_overlay::{Admission, Endpoint, Multiaddr, Protocol};
 use farhelm_store::{Device, Store};
@@ -70,6 +72,9 @@ pub enum Error {
     /// The book of devices.
     #[error(transparent)]
     Devices(#[from] devices::Error),
+    /// Terms that can't be given.
+    #[error(transparent)]
+    Terms(#[from] terms::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] farhelm_store::Error),
@@ -182,15 +187,21 @@ impl Host {
         &self.devices
     }
 
-    /// Makes an offer and its ticket. It belongs to `desk`, which is asked and told. Waits a moment for a relay, so
-    /// that the ticket can name it.
+    /// Makes an offer and its ticket: of two phones that come by such ones, the first is owner, the second operator. It
+    /// belongs to `desk`, which is asked and told. Waits a moment for a relay, so that the ticket can name it.
     pub async fn offer(&self, lifetime: Duration, desk: Desk) -> Result<Invitation, Error> {
+        self.offer_on(Terms::default(), lifetime, desk).await
+    }
+
+    /// Makes an offer on these terms. They don't stand in the ticket.
+    pub async fn offer_on(&self, terms: Terms, lifetime: Duration, desk: Desk) -> Result<Invitation, Error> {
+        let terms = terms::settle(terms, devices::now_ms())?;
         invitation::wait_for_address(&self.endpoint).await;
         let addresses = invitation::Addresses::of(&self.endpoint.status());
         if addresses.is_empty() {
             return Err(Error::Unreachable);
         }
-        let (secret, expires_ms) = self.devices.offer(lifetime)?;
+        let (secret, expires_ms) = self.devices.offer(lifetime, &terms)?;
         let ticket = secret.ticket_id();
         self.desks.put(ticket, desk);
         self.end_at_expiry(ticket, lifetime);
@@ -219,6 +230,13 @@ impl Host {
                 tracing::error!(%error, ?ticket, "can't close the door behind an expired offer");
             }
         });
+    }
+
+    /// Changes what these terms name of a device's grant: stored and published, then returned. `None` if it isn't
+    /// paired.
+    pub fn regrant(&self, device: NodeId, terms: Terms) -> Result<Option<Device>, Error> {
+        let terms = terms::settle(terms, devices::now_ms())?;
+        Ok(self.devices.regrant(device, &terms)?)
     }
 
     /// Removes a device: stored, its sessions and connections cut, then returned. `None` if it wasn't paired.

@@ -186,14 +186,15 @@ impl Sessions {
             return away(refusal.coarse());
         }
         let Some(desk) = self.desks.get(ticket) else { return away(Refusal::Unavailable) };
-        match timeout(DESK, desk.ask(name, known.words())).await.unwrap_or(Verdict::No) {
+        let shown = self.devices.grant_of_offer(ticket, phone)?;
+        match timeout(DESK, desk.ask(name, known.words(), &shown)).await.unwrap_or(Verdict::No) {
             Verdict::Yes => {}
             // The same phone came again, on a new path and with new words; that question counts.
             Verdict::Superseded => return away(Refusal::Unavailable),
             Verdict::No => return Ok(Err(Away { refusal: Refusal::Declined, voids: true })),
         }
-        self.devices.complete(ticket, phone, name, known.pairing_secret())?;
-        desk.tell(Event::Paired { name: name.to_owned(), device: phone });
+        let device = self.devices.complete(ticket, phone, name, known.pairing_secret(), shown)?;
+        desk.tell(Event::Paired { name: device.name, device: phone, grant: device.grant });
         Ok(Ok(()))
     }
 

@@ -199,7 +199,7 @@ impl From<host::Error> for Failure {
             host::Error::Overlay(farhelm_overlay::Error::Listen { .. }) => Exit::Listen,
             host::Error::Overlay(_) => Exit::Failed,
             host::Error::Devices(_) | host::Error::Store(_) => Exit::State,
-            host::Error::RelayAddress(_) => Exit::Usage,
+            host::Error::RelayAddress(_) | host::Error::Terms(_) => Exit::Usage,
             host::Error::Unreachable => Exit::Unreachable,
         };
         Self::new(code, error)
