@@ -135,6 +135,8 @@ pub enum Why {
     Replaced,
     /// The host said no.
     Refused,
+    /// This phone's time on the host is over.
+    Expired,
     /// Whoever answered isn't the paired host.
     OtherHost,
     /// The two programs don't understand each other.
@@ -200,6 +202,7 @@ impl From<phone::Why> for Why {
             phone::Why::HostStopped => Self::HostStopped,
             phone::Why::Replaced => Self::Replaced,
             phone::Why::Refused => Self::Refused,
+            phone::Why::Expired => Self::Expired,
             phone::Why::OtherHost => Self::OtherHost,
             phone::Why::Unsupported => Self::Unsupported,
             phone::Why::Stopped => Self::Stopped,

@@ -91,7 +91,9 @@ fn every_word_that_travels_is_on_the_page() {
         [D::Over, D::NotWhatIsShown, D::Late, D::TooLarge, D::NotAllowed].map(|w| word(&w)).to_vec(),
         [F::Policy, F::Codex, F::CodexAway, F::OutcomeUnknown, F::Busy].map(|w| word(&w)).to_vec(),
         [Decision::Accept, Decision::Decline, Decision::Cancel].map(|w| word(&w)).to_vec(),
-        [CloseReason::Stopping, CloseReason::Revoked, CloseReason::Replaced].map(|w| word(&w)).to_vec(),
+        [CloseReason::Stopping, CloseReason::Revoked, CloseReason::Replaced, CloseReason::Expired]
+            .map(|w| word(&w))
+            .to_vec(),
         [Outcome::Accepted, Outcome::Declined, Outcome::Cancelled, Outcome::Elsewhere, Outcome::Lost]
             .map(|w| word(&w))
             .to_vec(),

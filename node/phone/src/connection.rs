@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use farhelm_core::pairing::Refusal;
 use farhelm_core::session::handshake;
 use farhelm_core::wire::envelope::CloseReason;
 use farhelm_overlay::{Transport, Via, channel};
@@ -76,6 +77,8 @@ pub enum Why {
     Replaced,
     /// The host said no.
     Refused,
+    /// This phone's time on the host is over.
+    Expired,
     /// Whoever answered isn't the paired host.
     OtherHost,
     /// The two programs don't understand each other.
@@ -95,6 +98,9 @@ impl fmt::Display for Why {
             Self::HostStopped => "the host was stopped; start it with `farhelm host`",
             Self::Replaced => "another program with this phone's key has connected; close one of them",
             Self::Refused => "the host does not take this phone now; look at the desk",
+            Self::Expired => {
+                "this phone's time on the host is over; have it prolonged at the desk with `farhelm devices grant`"
+            }
             Self::OtherHost => {
                 "another host answered in its place; do not trust this network, and pair again if it stays so"
             }
@@ -111,6 +117,8 @@ impl From<&channel::Error> for Why {
             channel::Error::Closed(CloseReason::Stopping) => Self::HostStopped,
             channel::Error::Closed(CloseReason::Replaced) => Self::Replaced,
             channel::Error::Closed(CloseReason::Revoked) => Self::Refused,
+            channel::Error::Closed(CloseReason::Expired)
+            | channel::Error::Handshake(Handshake::Refused(Refusal::Expired)) => Self::Expired,
             channel::Error::Handshake(Handshake::OtherHost | Handshake::Unproven) => Self::OtherHost,
             channel::Error::Handshake(Handshake::Refused(_) | Handshake::Removed(_)) => Self::Refused,
             channel::Error::Handshake(_) | channel::Error::Envelope(_) => Self::Unsupported,
@@ -132,8 +140,6 @@ pub struct Traffic {
 
 #[cfg(test)]
 mod tests {
-    use farhelm_core::pairing::Refusal;
-
     use super::*;
 
     #[test]
@@ -144,6 +150,8 @@ mod tests {
             (Error::Closed(CloseReason::Stopping), Why::HostStopped),
             (Error::Closed(CloseReason::Replaced), Why::Replaced),
             (Error::Closed(CloseReason::Revoked), Why::Refused),
+            (Error::Closed(CloseReason::Expired), Why::Expired),
+            (Error::Handshake(Handshake::Refused(Refusal::Expired)), Why::Expired),
             (Error::Handshake(Handshake::OtherHost), Why::OtherHost),
             (Error::Handshake(Handshake::Unproven), Why::OtherHost),
             (Error::Handshake(Handshake::Refused(Refusal::Unavailable)), Why::Refused),

@@ -9,14 +9,15 @@ use serde::{Deserialize, Serialize};
 use crate::identity::{self, Identity, Label, NodeId, Signature};
 use crate::session::transcript::Transcript;
 
-/// Why a host sends away a phone that knows the ticket's secret. One coarse word, under the session key.
+/// Why a host sends away a phone that knows the ticket's secret, or a paired one. One coarse word, under the session
+/// key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 pub enum Refusal {
     /// The desk said no; the ticket is void.
     #[error("declined at the desk; ask for a new code with `farhelm pair`")]
     Declined,
-    /// Too late, by the host's clock.
+    /// Too late, by the host's clock: for this ticket, or in a resume for this device.
     #[error("this code has expired by the host's clock; ask for a new one with `farhelm pair`")]
     Expired,
     /// Somebody used it before.

@@ -230,6 +230,8 @@ pub enum CloseReason {
     Revoked,
     /// The same device attached by a newer connection, which goes on.
     Replaced,
+    /// This device's time is over; more is given at the desk.
+    Expired,
 }
 
 impl Envelope {
