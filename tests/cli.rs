@@ -365,10 +365,35 @@ fn what_is_no_relay_is_refused_before_a_host_starts() {
 
 #[test]
 fn removing_an_unknown_phone_is_named_whether_a_host_runs_or_not() {
-    let state = state();
-    assert_eq!(code(&run_in(&state, &["devices", "revoke", "nobody"])), 15);
+    let (state, unknown) = (state(), [&["revoke", "nobody"][..], &["grant", "nobody", "--right", "owner"]]);
+    let named = || unknown.map(|arguments| code(&run_in(&state, &[&["devices"], arguments].concat())));
+    assert_eq!(named(), [15, 15]);
     let _host = Service::host(&state);
-    assert_eq!(code(&run_in(&state, &["devices", "revoke", "nobody"])), 15);
+    assert_eq!(named(), [15, 15]);
+}
+
+#[test]
+fn what_can_not_be_granted_is_refused_before_a_host_is_asked() {
+    let state = state();
+    let file = state.path().join("file");
+    fs::write(&file, "").expect("our own folder");
+    for (bad, said) in [
+        (&["--right", "root"][..], "viewer"),
+        (&["--until", "2001-01-01T00:00:00Z"], "over"),
+        (&["--until", "soon"], "tonight"),
+        (&["--folder", "/nowhere/at/all"], "name one that exists"),
+        (&["--folder", file.to_str().expect("a path")], "name one that exists"),
+    ] {
+        for command in [&["pair", "--yes"][..], &["devices", "grant", "pocket"]] {
+            let failed = run_in(&state, &[command, bad].concat());
+            assert_eq!(code(&failed), 2, "{command:?} {bad:?}");
+            assert!(stderr(&failed).contains(said), "{command:?} {bad:?}: {}", stderr(&failed));
+        }
+    }
+    for bad in [&[][..], &["--host-folders", "--folder", "."], &["--for-good", "--until", "8h"]] {
+        let failed = run_in(&state, &[&["devices", "grant", "pocket"], bad].concat());
+        assert_eq!(code(&failed), 2, "{bad:?}");
+    }
 }
 
 #[test]
@@ -539,6 +564,7 @@ fn the_desk_compares_words_and_says_yes() {
     assert!(!pocket.printed().contains(&ticket), "the ticket isn't echoed");
     desk.sees("Do they agree, word for word? [y/N]");
     assert!(desk.printed().contains("“pocket” wants to pair"));
+    assert!(desk.printed().contains("(owner), in this host's folders"), "the first one: {}", desk.printed());
     assert_eq!(words_in(&desk.printed()), words_in(&pocket.printed()));
     desk.types("y\n");
     assert_eq!((desk.leaves(), pocket.leaves()), (0, 0));

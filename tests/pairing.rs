@@ -7,6 +7,7 @@ use farhelm::demo::world::{Behind, World, another_phone};
 use farhelm::host::desk::{Consent, Desk, Event};
 use farhelm::host::invitation::Invitation;
 use farhelm_core::pairing::{Ticket, TicketSecret};
+use farhelm_core::policy::{Folders, Grant, Right, Terms};
 use farhelm_phone::{Client, PairError, key_store};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -15,9 +16,13 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn offer(world: &World) -> (Invitation, mpsc::Receiver<Event>) {
+    offer_on(world, Terms::default()).await
+}
+
+async fn offer_on(world: &World, terms: Terms) -> (Invitation, mpsc::Receiver<Event>) {
     let (events, heard) = mpsc::channel(8);
     let desk = Desk::new(Consent::Ask, events);
-    (world.host.offer(Duration::from_secs(300), desk).await.expect("an offer"), heard)
+    (world.host.offer_on(terms, Duration::from_secs(300), desk).await.expect("an offer"), heard)
 }
 
 async fn phone() -> Client {
@@ -114,5 +119,48 @@ async fn a_phone_lost_while_the_desk_thinks_is_paired_when_it_comes_back() {
     let host = back.connect(world.host.node_id()).await.expect("a remembered host");
     host.live(PATIENCE).await.expect("a session, without another code");
     back.shutdown().await;
+    world.shutdown().await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_desk_is_told_what_a_phone_will_get_and_the_ticket_does_not_grow_by_it() {
+    let world = World::start(Behind::Script).await.expect("a world");
+    let folders = Folders::Only(vec![std::env::temp_dir().canonicalize().expect("a folder").display().to_string()]);
+    let guest = Grant { right: Right::Viewer, folders, until_ms: Some(u64::MAX / 2) };
+    let (plain, _its_desk) = offer(&world).await;
+    let (invitation, mut desk) = offer_on(&world, guest.clone().into()).await;
+    assert_eq!(invitation.ticket().encode().len(), plain.ticket().encode().len());
+    let phone = phone().await;
+    let pairing = phone.pair(&invitation.ticket().encode()).await.expect("the host answers");
+    let finished = tokio::spawn(pairing.finish(PATIENCE));
+    let Event::Asks { grant, answer, .. } = heard(&mut desk).await else { panic!("a question") };
+    assert_eq!(grant, guest);
+    answer.send(true).expect("it waits");
+    finished.await.expect("no panic").expect("it is in");
+    assert!(matches!(heard(&mut desk).await, Event::Paired { grant, .. } if grant == guest));
+    assert_eq!(world.host.devices().grant_of(phone.id()).expect("a book"), Some(guest));
+    phone.shutdown().await;
+    world.shutdown().await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_phones_with_a_code_each_only_the_first_to_be_let_in_is_owner() {
+    let world = World::start(Behind::Script).await.expect("a world");
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        let (invitation, mut desk) = offer(&world).await;
+        let phone = phone().await;
+        let pairing = phone.pair(&invitation.ticket().encode()).await.expect("the host answers");
+        let finished = tokio::spawn(pairing.finish(PATIENCE));
+        let Event::Asks { grant, answer, .. } = heard(&mut desk).await else { panic!("a question") };
+        assert_eq!(grant, Grant::of(Right::Owner), "nobody is paired yet");
+        asked.push((phone, finished, answer, desk));
+    }
+    for ((phone, finished, answer, mut desk), right) in asked.into_iter().zip([Right::Owner, Right::Operator]) {
+        answer.send(true).expect("it waits");
+        finished.await.expect("no panic").expect("it is in");
+        assert!(matches!(heard(&mut desk).await, Event::Paired { grant, .. } if grant == Grant::of(right)));
+        phone.shutdown().await;
+    }
     world.shutdown().await.expect("a clean end");
 }

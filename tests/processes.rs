@@ -8,9 +8,11 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use farhelm::host::control::{Client, Reply, Request};
+use farhelm::host::control::{Client, Reply, Request, Why};
+use farhelm_core::policy::{Folders, Right, Terms};
 use rustix::process::Signal;
 use scene::{Process, Scene, Terminal, text};
+use serde_json::Value;
 
 #[test]
 fn the_way_of_the_readme() {
@@ -69,6 +71,69 @@ fn a_removed_phone_is_told_so_and_pairs_again_at_once() {
     scene.done("phone", &["phone", "threads"]);
     scene.done("phone", &["phone", "forget", "desk"]);
     assert_eq!(scene.run("phone", &["phone", "threads"]).code, 15);
+}
+
+#[test]
+fn a_phone_is_given_what_the_desk_names_and_keeps_what_it_does_not() {
+    let scene = Scene::set();
+    let host = scene.host(&[]);
+    scene.pair("mine");
+    fs::create_dir(scene.path("work/inner")).expect("our own folder");
+    let (desk, ticket) = scene.offer_on(&["--right", "viewer", "--folder", "inner", "--until", "8h"]);
+    assert_eq!(scene.scan("guest", &ticket).end().code, 0);
+    let paired = desk.end();
+    assert_eq!(paired.event("paired")["grant"]["right"], "viewer");
+    let inner = scene.path("work/inner").canonicalize().expect("it exists");
+    let listed = |who: &str| {
+        let devices = scene.done("desk", &["devices"]).events;
+        devices.into_iter().find(|device| device["name"] == who).expect("it is paired")
+    };
+    assert_eq!(listed("mine")["right"], "owner");
+    let guest = listed("guest");
+    assert_eq!((&guest["right"], &guest["expired"]), (&"viewer".into(), &false.into()));
+    assert_eq!(guest["folders"], serde_json::json!([inner]));
+    assert!(guest["until_ms"].is_u64(), "{guest}");
+
+    let grant = |device: &str, terms: &[&str]| {
+        scene.done("desk", &[&["devices", "grant", device], terms].concat()).event("granted").clone()
+    };
+    let changed = grant("guest", &["--right", "approver"]);
+    assert_eq!((&changed["device"]["right"], &changed["ownerless"]), (&"approver".into(), &false.into()));
+    for kept in ["folders", "until_ms"] {
+        assert_eq!(changed["device"][kept], guest[kept]);
+    }
+    let changed = grant("guest", &["--host-folders", "--for-good"]);
+    assert_eq!((&changed["device"]["folders"], &changed["device"]["until_ms"]), (&Value::Null, &Value::Null));
+    assert_eq!(grant("mine", &["--right", "operator"])["ownerless"], true, "the desk may, and is told");
+
+    // A program that doesn't judge what it asks for is judged here; nothing is changed.
+    let reply = scene.runtime.block_on(async {
+        let desk = Client::connect(&scene.path("desk/run")).await.expect("a running host");
+        let folders = Some(Folders::Only(vec!["work".into()]));
+        let terms = Terms { right: Some(Right::Owner), folders, ..Terms::default() };
+        desk.ask(&Request::Grant { who: "guest".into(), terms }).await.expect("it answers")
+    });
+    assert!(matches!(reply, Reply::Refused { why: Why::Unfit, .. }), "{reply:?}");
+    assert_eq!(listed("guest")["right"], "approver");
+
+    // Without a running host the same, on what it keeps.
+    assert_eq!(host.stop(Signal::TERM).code, 0);
+    assert_eq!(grant("mine", &["--right", "owner", "--until", "1h"])["ownerless"], false);
+    assert_eq!(listed("mine")["right"], "owner");
+    assert!(listed("mine")["until_ms"].is_u64() && listed("guest")["right"] == "approver");
+}
+
+#[test]
+fn a_phone_that_pairs_again_keeps_its_right() {
+    let scene = Scene::set();
+    let _host = scene.host(&[]);
+    scene.pair("mine");
+    scene.pair("other");
+    scene.done("desk", &["devices", "grant", "other", "--right", "viewer"]);
+    scene.pair("other");
+    scene.pair("mine");
+    let rights: Vec<_> = scene.done("desk", &["devices"]).events.iter().map(|device| text(&device["right"])).collect();
+    assert_eq!(rights, ["viewer", "owner"], "in the order of their last pairing");
 }
 
 #[test]
@@ -138,7 +203,7 @@ fn an_expired_code_is_refused_by_the_hosts_clock() {
     let _host = scene.host(&[]);
     let ticket = scene.runtime.block_on(async {
         let mut desk = Client::connect(&scene.path("desk/run")).await.expect("a running host");
-        desk.send(&Request::Pair { seconds: 1, yes: true }).await.expect("it listens");
+        desk.send(&Request::Pair { seconds: 1, yes: true, terms: Terms::default() }).await.expect("it listens");
         let Ok(Reply::Ticket { text, .. }) = desk.next().await else { panic!("no ticket") };
         assert_eq!(desk.next().await.expect("an end"), Reply::Expired);
         text

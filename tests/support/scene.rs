@@ -101,7 +101,12 @@ impl Scene {
 
     /// A code on the screen of a desk that lets in whoever comes.
     pub(crate) fn offer(&self) -> (Process, String) {
-        let mut desk = self.start("desk", &["pair", "--yes"]);
+        self.offer_on(&[])
+    }
+
+    /// The same, with what is named of the phone's rights.
+    pub(crate) fn offer_on(&self, terms: &[&str]) -> (Process, String) {
+        let mut desk = self.start("desk", &[&["pair", "--yes"], terms].concat());
         let ticket = text(&desk.event("ticket")["text"]);
         (desk, ticket)
     }

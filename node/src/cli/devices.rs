@@ -1,21 +1,25 @@
-//! `farhelm devices`: the phones that may steer this host, and how to remove one. Asks the running host, and reads the
+//! `farhelm devices`: the phones that may steer this host, what each may do, and how to remove one. Asks the running host, and reads the
 //! host's book itself where none runs.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
+use farhelm_core::policy::{Folders, Terms, Until};
 use farhelm_platform::lock::Lock;
 
+use super::grant::{self, Named};
 use super::home::HostHome;
 use super::{Context, Exit, Failure};
 use crate::host::control::{Client, ControlError, DeviceRow, Reply, Request};
-use crate::host::devices::{self, Devices as Book};
+use crate::host::devices::{self, Devices as Book, now_ms};
 use crate::terminal::sanitize;
 
-/// Show or remove paired phones
+/// Show paired phones, change what they may do, or remove them
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  farhelm devices\n  farhelm devices revoke \"Ann's phone\"")]
+#[command(
+    after_help = "Examples:\n  farhelm devices\n  farhelm devices grant tablet --right viewer --until tonight\n  farhelm devices revoke \"Ann's phone\""
+)]
 pub(super) struct Devices {
     #[command(subcommand)]
     command: Option<DevicesCommand>,
@@ -26,6 +30,7 @@ enum DevicesCommand {
     /// Show paired phones
     #[command(after_help = "Example:\n  farhelm devices list --json")]
     List,
+    Grant(Grant),
     /// Remove a phone; its sessions are cut before this returns
     #[command(after_help = "Example:\n  farhelm devices revoke 12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5")]
     Revoke {
@@ -34,9 +39,41 @@ enum DevicesCommand {
     },
 }
 
+/// Change what a phone may do; what isn't named stays as it is
+#[derive(Debug, Args)]
+#[command(
+    group(ArgGroup::new("change").required(true).multiple(true).args(["right", "folders", "host_folders", "until", "for_good"])),
+    after_help = "Examples:\n  farhelm devices grant tablet --right viewer --folder . --until 8h\n  farhelm devices grant tablet --host-folders --for-good"
+)]
+struct Grant {
+    /// The phone's name, or its peer id, or the beginning or end of that
+    device: String,
+
+    #[command(flatten)]
+    named: Named,
+
+    /// In the folder the host was started in and those Codex trusts, instead of folders of its own
+    #[arg(long, conflicts_with = "folders")]
+    host_folders: bool,
+
+    /// Until it is removed
+    #[arg(long, conflicts_with = "until")]
+    for_good: bool,
+}
+
+impl Grant {
+    fn terms(&self) -> Result<Terms, Failure> {
+        let named = self.named.terms()?;
+        let folders = if self.host_folders { Some(Folders::Host) } else { named.folders };
+        let until = if self.for_good { Some(Until::ForGood) } else { named.until };
+        Ok(Terms { folders, until, ..named })
+    }
+}
+
 pub(super) async fn run(args: Devices, context: &Context) -> Result<(), Failure> {
     match args.command.unwrap_or(DevicesCommand::List) {
         DevicesCommand::List => list(context).await,
+        DevicesCommand::Grant(args) => grant(&args, context).await,
         DevicesCommand::Revoke { device } => revoke(&device, context).await,
     }
 }
@@ -45,7 +82,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
     let devices = match ask(&Request::Devices, context).await? {
         Some(Reply::Devices { devices }) => devices,
         Some(_) => return Err(ControlError::Language.into()),
-        None => AtRest::open(context)?.book.list()?.iter().map(DeviceRow::from).collect(),
+        None => AtRest::open(context)?.book.list()?.iter().map(|device| DeviceRow::at(device, now_ms())).collect(),
     };
     if devices.is_empty() {
         context.note("No phone is paired. Pair one with `farhelm pair` while `farhelm host` runs.");
@@ -53,20 +90,63 @@ async fn list(context: &Context) -> Result<(), Failure> {
     devices.iter().try_for_each(|device| context.say(device, || row(device, SystemTime::now())))
 }
 
-async fn revoke(who: &str, context: &Context) -> Result<(), Failure> {
-    let device = match ask(&Request::Revoke { who: who.to_owned() }, context).await? {
-        Some(Reply::Revoked { device }) => device,
-        Some(Reply::Refused { message }) => return Err(Failure::new(Exit::NotFound, message)),
-        Some(_) => return Err(ControlError::Language.into()),
+async fn grant(args: &Grant, context: &Context) -> Result<(), Failure> {
+    let (who, terms) = (args.device.clone(), args.terms()?);
+    let reply = match ask(&Request::Grant { who: who.clone(), terms: terms.clone() }, context).await? {
+        Some(reply) => reply,
         None => {
-            let host = AtRest::open(context)?;
-            let device = host.book.find(who)?;
-            host.book.revoke(device.key)?;
-            DeviceRow::from(&device)
+            let AtRest { book, _lock } = AtRest::open(context)?;
+            let device = book.regrant(book.find(&who)?.key, &terms)?.ok_or_else(|| book.unknown(&who))?;
+            Reply::Granted { device: DeviceRow::at(&device, now_ms()), ownerless: book.is_ownerless()? }
         }
     };
-    let removed = serde_json::json!({ "is": "revoked", "device": &device });
-    context.say(&removed, || format!("Removed “{}” ({}).", sanitize::line(&device.name), sanitize::line(&device.id)))
+    match &reply {
+        Reply::Granted { device, ownerless } => {
+            let changed = || format!("Changed {}. {}", named(device), grant::sentence(&device.grant));
+            context.say(&reply, changed)?;
+            warn(*ownerless, context);
+            Ok(())
+        }
+        _ => Err(refused(reply)),
+    }
+}
+
+async fn revoke(who: &str, context: &Context) -> Result<(), Failure> {
+    let reply = match ask(&Request::Revoke { who: who.to_owned() }, context).await? {
+        Some(reply) => reply,
+        None => {
+            let AtRest { book, _lock } = AtRest::open(context)?;
+            let device = book.find(who)?;
+            book.revoke(device.key)?;
+            Reply::Revoked { device: DeviceRow::at(&device, now_ms()), ownerless: book.is_ownerless()? }
+        }
+    };
+    match &reply {
+        Reply::Revoked { device, ownerless } => {
+            context.say(&reply, || format!("Removed {}.", named(device)))?;
+            warn(*ownerless, context);
+            Ok(())
+        }
+        _ => Err(refused(reply)),
+    }
+}
+
+/// The desk may lower or remove the last owner; it is told, as no phone becomes one by itself while others are paired.
+fn warn(ownerless: bool, context: &Context) {
+    if ownerless {
+        context.note("No phone is owner now. `farhelm devices grant DEVICE --right owner --for-good` makes one owner.");
+    }
+}
+
+fn refused(reply: Reply) -> Failure {
+    match reply {
+        Reply::Refused { message, why } => Failure::new(why.into(), message),
+        _ => ControlError::Language.into(),
+    }
+}
+
+fn named(device: &DeviceRow) -> String {
+    format!("“{}” ({})", sanitize::line(&device.name), sanitize::line(&device.id))
 }
 
 /// Asks the running host; `None` if none runs.
@@ -102,7 +182,8 @@ fn row(device: &DeviceRow, now: SystemTime) -> String {
     };
     let seen = device.last_seen_ms.map_or_else(|| "never seen".into(), |ms| format!("seen {}", since(ms)));
     let (name, id) = (sanitize::line(&device.name), sanitize::line(&device.id));
-    format!("{name}  {id}  paired {}, {seen}", since(device.paired_at_ms))
+    let grant = grant::row(&device.grant);
+    format!("{name}  {id}  {grant}  paired {}, {seen}", since(device.paired_at_ms))
 }
 
 /// About how long ago; nobody needs more here.
@@ -131,18 +212,27 @@ impl From<ControlError> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use farhelm_core::policy::Right;
+
     use super::*;
+    use crate::host::control::GrantRow;
 
     #[test]
-    fn a_row_says_when_a_phone_was_seen() {
+    fn a_row_says_what_a_phone_may_do_and_when_it_was_seen() {
         let device = DeviceRow {
             id: "12D3Koo".into(),
             name: "Ann's\x1b phone".into(),
             paired_at_ms: 1_000,
             last_seen_ms: Some(7_200_000),
+            grant: GrantRow {
+                right: Right::Viewer,
+                folders: Some(vec!["/srv/a".into()]),
+                until_ms: None,
+                expired: false,
+            },
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2 * 86_400);
-        assert_eq!(row(&device, now), "Ann's␛ phone  12D3Koo  paired 1 d ago, seen 1 d ago");
+        assert_eq!(row(&device, now), "Ann's␛ phone  12D3Koo  viewer in /srv/a  paired 1 d ago, seen 1 d ago");
         assert_eq!(ago(Duration::from_secs(90)), "1 min ago");
     }
 }

@@ -8,6 +8,7 @@ mod context;
 mod demo;
 mod devices;
 mod exit;
+mod grant;
 mod home;
 mod host;
 mod man;
@@ -16,6 +17,7 @@ mod phone;
 mod ports;
 mod relay;
 pub mod units;
+mod when;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

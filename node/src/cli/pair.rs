@@ -10,6 +10,7 @@ use farhelm_core::pairing::Ticket;
 use farhelm_platform::secret_file;
 use zeroize::Zeroizing;
 
+use super::grant::{self, Named};
 use super::{Context, Exit, Failure};
 use crate::host::control::{Client, Reply, Request};
 use crate::terminal::qr::Code;
@@ -18,7 +19,8 @@ use crate::terminal::{ask, ceremony, invitation};
 const EXAMPLES: &str = "Examples:
   farhelm pair
   farhelm pair --png ticket.png --minutes 10
-  farhelm pair --yes --json";
+  farhelm pair --yes --json
+  farhelm pair --right viewer --folder . --until 8h";
 
 /// How long the person at the desk may compare words.
 const THINKING: Duration = Duration::from_secs(10 * 60);
@@ -27,6 +29,10 @@ const THINKING: Duration = Duration::from_secs(10 * 60);
 const PICTURE: &str = "ticket.png";
 
 /// Show a fresh code for a phone; `farhelm host` must be running
+///
+/// What isn't said of the phone's rights comes by itself: the phone that comes while none is paired is owner, any
+/// other is operator, in the folder the host was started in and those Codex trusts, until it is removed. A phone that
+/// is paired already keeps what it has.
 #[derive(Debug, Clone, Default, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Pair {
@@ -41,6 +47,9 @@ pub(super) struct Pair {
     /// How long the code is good for [default: 5, or 1 with --yes]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(super) minutes: Option<u64>,
+
+    #[command(flatten)]
+    pub(super) named: Named,
 }
 
 pub(super) async fn run(args: Pair, context: &Context) -> Result<(), Failure> {
@@ -79,8 +88,9 @@ struct Offer<'a> {
 
 impl<'a> Offer<'a> {
     async fn make(args: &'a Pair, runtime: &Path, context: &'a Context) -> Result<Self, Failure> {
+        let terms = args.named.terms()?;
         let mut client = Client::connect(runtime).await?;
-        client.send(&Request::Pair { seconds: args.lifetime().as_secs(), yes: args.yes }).await?;
+        client.send(&Request::Pair { seconds: args.lifetime().as_secs(), yes: args.yes, terms }).await?;
         let picture = Picture(runtime.join(PICTURE));
         Ok(Self { args, context, client, picture, question: None })
     }
@@ -103,13 +113,14 @@ impl<'a> Offer<'a> {
     fn heard(&mut self, reply: Reply) -> Result<bool, Failure> {
         match &reply {
             Reply::Ticket { text, .. } => self.show(text, &reply)?,
-            Reply::Asks { name, words } => {
-                self.context.say(&reply, || ceremony::asks(name, words))?;
+            Reply::Asks { name, words, grant } => {
+                self.context.say(&reply, || format!("{}{}\n", ceremony::asks(name, words), grant::sentence(grant)))?;
                 let question = async { ask::confirm("Do they agree, word for word?", THINKING).await };
                 self.question = Some(Box::pin(question));
             }
-            Reply::Paired { name, device } => {
-                self.context.say(&reply, || ceremony::paired(name, device))?;
+            Reply::Paired { name, device, grant } => {
+                self.context
+                    .say(&reply, || format!("{}\n{}", ceremony::paired(name, device), grant::sentence(grant)))?;
                 return Ok(true);
             }
             Reply::SecondScan => self.context.say(&reply, || ceremony::SECOND_SCAN.into())?,
@@ -119,7 +130,7 @@ impl<'a> Offer<'a> {
                 return Err(Failure::new(Exit::Expired, "the code has expired, no phone came")
                     .next("show a fresh one with `farhelm pair`"));
             }
-            Reply::Refused { message } => return Err(Failure::new(Exit::Failed, message)),
+            Reply::Refused { message, why } => return Err(Failure::new((*why).into(), message)),
             _ => return Err(crate::host::control::ControlError::Language.into()),
         }
         Ok(false)

@@ -3,10 +3,13 @@
 //! The socket is 0600 in a directory that is the user's alone; whoever can open it could read the host's key as well.
 //! A connection carries one request. `pair` keeps it open: the client is the offer's desk, and its end withdraws it.
 
+mod rows;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use farhelm_core::policy::Terms;
 use futures::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
@@ -15,7 +18,10 @@ use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Consent, Desk, Event};
+use super::devices::now_ms;
 use super::{Error, Host};
+
+pub use rows::{DeviceRow, GrantRow, NodeIdText, RelayRow, Why};
 
 /// The socket's name in the runtime directory.
 pub const SOCKET: &str = "control.sock";
@@ -37,6 +43,8 @@ pub enum Request {
         seconds: u64,
         /// Without asking.
         yes: bool,
+        /// What is named of what the phone gets.
+        terms: Terms,
     },
     /// The answer to [`Reply::Asks`].
     Answer {
@@ -45,6 +53,13 @@ pub enum Request {
     },
     /// The paired devices.
     Devices,
+    /// Change what a device may do.
+    Grant {
+        /// Its name, or the beginning or end of its id.
+        who: String,
+        /// What changes.
+        terms: Terms,
+    },
     /// Remove a device.
     Revoke {
         /// Its name, or the beginning or end of its id.
@@ -83,6 +98,8 @@ pub enum Reply {
         name: String,
         /// The words it shows.
         words: [String; 4],
+        /// What it will get.
+        grant: GrantRow,
     },
     /// It is in.
     Paired {
@@ -90,6 +107,8 @@ pub enum Reply {
         name: String,
         /// Its key.
         device: NodeIdText,
+        /// What it got.
+        grant: GrantRow,
     },
     /// The no is stored and the ticket void.
     Declined,
@@ -104,10 +123,19 @@ pub enum Reply {
         /// In the order of their pairing.
         devices: Vec<DeviceRow>,
     },
+    /// What it may do is changed.
+    Granted {
+        /// Which one, as it is now.
+        device: DeviceRow,
+        /// Whether none of the paired devices is owner now.
+        ownerless: bool,
+    },
     /// It is removed, and its sessions are cut.
     Revoked {
         /// Which one it was.
         device: DeviceRow,
+        /// Whether none of the paired devices is owner now.
+        ownerless: bool,
     },
     /// The relays.
     Relays {
@@ -123,43 +151,9 @@ pub enum Reply {
     Refused {
         /// Why and what to do, in a sentence or two.
         message: String,
+        /// For programs.
+        why: Why,
     },
-}
-
-/// A peer id as text.
-pub type NodeIdText = String;
-
-/// A device, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceRow {
-    /// Its key.
-    pub id: NodeIdText,
-    /// Its name, not sanitized.
-    pub name: String,
-    /// Unix milliseconds.
-    pub paired_at_ms: u64,
-    /// Unix milliseconds; `None` if it never came back.
-    pub last_seen_ms: Option<u64>,
-}
-
-/// A relay, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RelayRow {
-    /// As remembered.
-    pub address: String,
-    /// Whether it holds a reservation now; `None` when the host doesn't run.
-    pub reserved: Option<bool>,
-}
-
-impl From<&farhelm_store::Device> for DeviceRow {
-    fn from(device: &farhelm_store::Device) -> Self {
-        Self {
-            id: device.key.to_string(),
-            name: device.name.clone(),
-            paired_at_ms: device.paired_at_ms,
-            last_seen_ms: device.last_seen_ms,
-        }
-    }
 }
 
 type Lines = Framed<UnixStream, LinesCodec>;
@@ -252,12 +246,12 @@ async fn client(host: Host, mut lines: Lines) -> Result<(), ControlError> {
     let Some(line) = line.transpose()? else { return Ok(()) };
     let Ok(request) = serde_json::from_str(&line) else {
         let message = "the host doesn't know this request; restart it with the version of this program".into();
-        return say(&mut lines, &Reply::Refused { message }).await;
+        return say(&mut lines, &Reply::Refused { message, why: Why::Failed }).await;
     };
-    if let Request::Pair { seconds, yes } = request {
-        return pair(&host, lines, Duration::from_secs(seconds.clamp(1, 3600)), yes).await;
+    if let Request::Pair { seconds, yes, terms } = request {
+        return pair(&host, lines, Duration::from_secs(seconds.clamp(1, 3600)), yes, terms).await;
     }
-    let reply = answer(&host, request).await.unwrap_or_else(|error| Reply::Refused { message: error.to_string() });
+    let reply = answer(&host, request).await.unwrap_or_else(|error| refused(&error));
     say(&mut lines, &reply).await
 }
 
@@ -266,19 +260,32 @@ async fn say(lines: &mut Lines, reply: &Reply) -> Result<(), ControlError> {
     Ok(lines.send(line).await?)
 }
 
+fn refused(error: &Error) -> Reply {
+    Reply::Refused { message: error.to_string(), why: error.into() }
+}
+
 async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
     Ok(match request {
-        Request::Devices => Reply::Devices { devices: host.devices().list()?.iter().map(DeviceRow::from).collect() },
+        Request::Devices => {
+            let row = |device| DeviceRow::at(device, now_ms());
+            Reply::Devices { devices: host.devices().list()?.iter().map(row).collect() }
+        }
+        Request::Grant { who, terms } => {
+            let book = host.devices();
+            let device = host.regrant(book.find(&who)?.key, terms)?.ok_or_else(|| book.unknown(&who))?;
+            Reply::Granted { device: DeviceRow::at(&device, now_ms()), ownerless: book.is_ownerless()? }
+        }
         Request::Revoke { who } => {
             let device = host.devices().find(&who)?;
             host.revoke(device.key).await?;
-            Reply::Revoked { device: DeviceRow::from(&device) }
+            Reply::Revoked { device: DeviceRow::at(&device, now_ms()), ownerless: host.devices().is_ownerless()? }
         }
         Request::Relays => Reply::Relays { relays: relays(host)? },
         Request::AddRelay { address } => Reply::Done { changed: host.add_relay(&address).await? },
         Request::RemoveRelay { address } => Reply::Done { changed: host.remove_relay(&address).await? },
         Request::Pair { .. } | Request::Answer { .. } => {
-            Reply::Refused { message: "an answer without a question; run `farhelm pair` again".into() }
+            let message = "an answer without a question; run `farhelm pair` again".into();
+            Reply::Refused { message, why: Why::Failed }
         }
     })
 }
@@ -290,12 +297,12 @@ fn relays(host: &Host) -> Result<Vec<RelayRow>, Error> {
 }
 
 /// Makes the client the desk of a fresh offer, until it is used, declined, expired, or the client is gone.
-async fn pair(host: &Host, mut lines: Lines, lifetime: Duration, yes: bool) -> Result<(), ControlError> {
+async fn pair(host: &Host, mut lines: Lines, lifetime: Duration, yes: bool, terms: Terms) -> Result<(), ControlError> {
     let (events, mut heard) = mpsc::channel(EVENTS);
     let consent = if yes { Consent::Given } else { Consent::Ask };
-    let invitation = match host.offer(lifetime, Desk::new(consent, events)).await {
+    let invitation = match host.offer_on(terms, lifetime, Desk::new(consent, events)).await {
         Ok(invitation) => invitation,
-        Err(error) => return say(&mut lines, &Reply::Refused { message: error.to_string() }).await,
+        Err(error) => return say(&mut lines, &refused(&error)).await,
     };
     let outcome = at_the_desk(&mut lines, &invitation, &mut heard, lifetime).await;
     if let Err(error) = host.withdraw(&invitation) {
@@ -322,12 +329,14 @@ async fn at_the_desk(
         tokio::select! {
             () = &mut expired, if question.is_none() => return say(lines, &Reply::Expired).await,
             event = heard.recv() => match event {
-                Some(Event::Asks { name, words, answer, .. }) => {
+                Some(Event::Asks { name, words, grant, answer }) => {
                     question = Some(answer);
-                    say(lines, &Reply::Asks { name, words: words.map(str::to_owned) }).await?;
+                    let (words, grant) = (words.map(str::to_owned), GrantRow::at(&grant, now_ms()));
+                    say(lines, &Reply::Asks { name, words, grant }).await?;
                 }
-                Some(Event::Paired { name, device, .. }) => {
-                    return say(lines, &Reply::Paired { name, device: device.to_string() }).await;
+                Some(Event::Paired { name, device, grant }) => {
+                    let (device, grant) = (device.to_string(), GrantRow::at(&grant, now_ms()));
+                    return say(lines, &Reply::Paired { name, device, grant }).await;
                 }
                 Some(Event::Declined) => return say(lines, &Reply::Declined).await,
                 Some(Event::SecondScan) => say(lines, &Reply::SecondScan).await?,
@@ -341,6 +350,30 @@ async fn at_the_desk(
                     let _: Result<(), bool> = answer.send(yes);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Request, serde_json::Error> {
+        serde_json::from_str(line)
+    }
+
+    #[test]
+    fn a_limit_that_is_not_known_refuses_the_request() {
+        let known = read(r#"{"do":"pair","seconds":1,"yes":true,"terms":{"right":"viewer"}}"#);
+        assert!(matches!(known, Ok(Request::Pair { terms, .. }) if terms.right.is_some()));
+        for unknown in [
+            r#"{"do":"pair","seconds":1,"yes":true,"terms":{"rights":"viewer"}}"#,
+            r#"{"do":"pair","seconds":1,"yes":true,"terms":{},"folders":["/"]}"#,
+            r#"{"do":"pair","seconds":1,"yes":true}"#,
+            r#"{"do":"grant","who":"x","terms":{"until":"tonight"}}"#,
+            r#"{"do":"grant","who":"x","right":"owner","terms":{}}"#,
+        ] {
+            assert!(read(unknown).is_err(), "{unknown}");
         }
     }
 }

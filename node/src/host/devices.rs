@@ -110,12 +110,12 @@ impl Devices {
         })
     }
 
-    /// Whether some device is owner now. The next one that is paired becomes owner by itself only if no device is
-    /// paired at all.
-    pub fn has_owner(&self) -> Result<bool, Error> {
-        let now = now_ms();
-        let is_owner = |grant: &Grant| grant.resolve(&[]).may(Right::Owner, now);
-        Ok(self.list()?.iter().any(|device| is_owner(&device.grant)))
+    /// Whether devices are paired and none of them is owner now. The desk may have it so; it should know, as the next
+    /// device that is paired becomes owner by itself only where none is paired.
+    pub fn is_ownerless(&self) -> Result<bool, Error> {
+        let (devices, now) = (self.list()?, now_ms());
+        let is_owner = |device: &Device| device.grant.resolve(&[]).may(Right::Owner, now);
+        Ok(!devices.is_empty() && !devices.iter().any(is_owner))
     }
 
     /// The paired devices, the first one first.
@@ -149,9 +149,14 @@ impl Devices {
         let mut found: Vec<_> = devices.iter().filter(|d| d.name == who || by_id(d)).cloned().collect();
         match (found.pop(), found.len()) {
             (Some(device), 0) => Ok(device),
-            (None, _) => Err(Error::Who(format!("no device is called {who:?}; see `farhelm devices`"))),
+            (None, _) => Err(self.unknown(who)),
             _ => Err(Error::Who(format!("several devices are called {who:?}; name one by its id"))),
         }
+    }
+
+    /// Nobody goes by this name.
+    pub fn unknown(&self, who: &str) -> Error {
+        Error::Who(format!("no device is called {who:?}; see `farhelm devices`"))
     }
 
     /// Removes a device for good. On return it is stored; cutting its live session is the caller's.
@@ -321,12 +326,12 @@ mod tests {
     #[test]
     fn an_owner_whose_time_is_over_is_none() {
         let world = World::new();
-        assert!(!world.devices.has_owner().unwrap());
+        assert!(!world.devices.is_ownerless().unwrap(), "nobody is paired: the next one becomes owner");
         let first = world.pair(1, &Terms::default());
         world.pair(2, &Terms::default());
-        assert!(world.devices.has_owner().unwrap());
+        assert!(!world.devices.is_ownerless().unwrap());
         let over = Grant { until_ms: Some(1), ..Grant::of(Right::Owner) };
         world.devices.set_grant(first.key, over).unwrap();
-        assert!(!world.devices.has_owner().unwrap());
+        assert!(world.devices.is_ownerless().unwrap());
     }
 }

@@ -91,7 +91,7 @@ async fn remove(relay: &str, context: &Context) -> Result<(), Failure> {
 fn changed(reply: Reply) -> Result<bool, Failure> {
     match reply {
         Reply::Done { changed } => Ok(changed),
-        Reply::Refused { message } => Err(Failure::new(Exit::Failed, message)),
+        Reply::Refused { message, why } => Err(Failure::new(why.into(), message)),
         _ => Err(ControlError::Language.into()),
     }
 }

@@ -1,0 +1,102 @@
+//! Devices, grants and relays as people and scripts read them, and why something is refused.
+
+use farhelm_core::policy::{Folders, Grant, Right};
+use farhelm_store::offer;
+use serde::{Deserialize, Serialize};
+
+use crate::host::{Error, devices};
+
+/// A peer id as text.
+pub type NodeIdText = String;
+
+/// A device, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRow {
+    /// Its key.
+    pub id: NodeIdText,
+    /// Its name, not sanitized.
+    pub name: String,
+    /// Unix milliseconds.
+    pub paired_at_ms: u64,
+    /// Unix milliseconds; `None` if it never came back.
+    pub last_seen_ms: Option<u64>,
+    /// What it may do.
+    #[serde(flatten)]
+    pub grant: GrantRow,
+}
+
+impl DeviceRow {
+    /// A device as it stands at this time, in Unix milliseconds.
+    pub fn at(device: &farhelm_store::Device, now_ms: u64) -> Self {
+        Self {
+            id: device.key.to_string(),
+            name: device.name.clone(),
+            paired_at_ms: device.paired_at_ms,
+            last_seen_ms: device.last_seen_ms,
+            grant: GrantRow::at(&device.grant, now_ms),
+        }
+    }
+}
+
+/// A grant, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantRow {
+    /// What the device may do.
+    pub right: Right,
+    /// Where, not sanitized; `None` for the host's own folders.
+    pub folders: Option<Vec<String>>,
+    /// Unix milliseconds; `None` for as long as it is paired.
+    pub until_ms: Option<u64>,
+    /// Whether that time is over.
+    pub expired: bool,
+}
+
+impl GrantRow {
+    /// A grant as it stands at this time, in Unix milliseconds.
+    pub fn at(grant: &Grant, now_ms: u64) -> Self {
+        let folders = match &grant.folders {
+            Folders::Host => None,
+            Folders::Only(folders) => Some(folders.clone()),
+        };
+        let expired = grant.resolve(&[]).expired(now_ms);
+        Self { right: grant.right, folders, until_ms: grant.until_ms, expired }
+    }
+}
+
+/// A relay, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayRow {
+    /// As remembered.
+    pub address: String,
+    /// Whether it holds a reservation now; `None` when the host doesn't run.
+    pub reserved: Option<bool>,
+}
+
+/// Why the host refuses, as far as a program needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// There is nothing of that name.
+    NotFound,
+    /// What was asked for isn't possible as it was said.
+    Unfit,
+    /// The host has no address.
+    Unreachable,
+    /// What it keeps can't be read or written.
+    State,
+    /// Anything else.
+    Failed,
+}
+
+impl From<&Error> for Why {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::Devices(devices::Error::Who(_)) => Self::NotFound,
+            Error::Devices(devices::Error::Store(_) | devices::Error::Offer(offer::Error::Store(_)))
+            | Error::Store(_) => Self::State,
+            Error::Terms(_) | Error::RelayAddress(_) => Self::Unfit,
+            Error::Unreachable => Self::Unreachable,
+            Error::Devices(devices::Error::Offer(_)) | Error::Overlay(_) => Self::Failed,
+        }
+    }
+}
