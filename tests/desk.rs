@@ -149,6 +149,7 @@ fn is_about(approval: &Approval, about: &str) -> bool {
     match &approval.content.act {
         Act::Command { command, .. } => command.contains(about),
         Act::Files { changes, .. } => changes.iter().any(|change| change.path.contains(about)),
+        Act::Permissions { permissions, .. } => permissions.contains(about),
         Act::Withheld { about: shown, .. } => shown.contains(about),
     }
 }

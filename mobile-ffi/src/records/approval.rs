@@ -25,12 +25,46 @@ pub struct Approval {
     pub approval_policy: String,
     /// The thread's effective sandbox, as Codex reports it.
     pub sandbox: String,
+    /// The folder in which the thread works.
+    pub workspace: String,
+    /// Sentences a person should read before accepting; none where nothing can be accepted.
+    pub warnings: Vec<Warning>,
     /// When the host stops taking decisions, in Unix milliseconds by the host's clock.
     pub deadline_ms: u64,
     /// SHA-256 of the content, in hex: what the signature is over.
     pub digest: String,
     /// Whether it may be accepted from a phone: all of it is here. Declining is always possible.
     pub acceptable: bool,
+    /// Whether [`Decision::AcceptForSession`] is taken as well.
+    pub for_session: bool,
+}
+
+/// Something to know before accepting.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct Warning {
+    /// What it is about.
+    pub kind: WarningKind,
+    /// The same as a sentence.
+    pub text: String,
+}
+
+/// What a warning is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum WarningKind {
+    /// Codex may run an approved command a second time, outside the sandbox.
+    MayRunAgainUnsandboxed,
+    /// The thread works without a sandbox.
+    NoSandbox,
+    /// The network can be reached.
+    Network,
+    /// Something outside the thread's folder is touched.
+    OutsideFolder,
+    /// Writing to a folder is granted from now on.
+    GrantsFolder,
+    /// More is granted than the sandbox allows.
+    MorePermissions,
+    /// What accepting for the session reaches.
+    ForSession,
 }
 
 /// What would happen.
@@ -51,6 +85,13 @@ pub enum Act {
         changes: Vec<Change>,
         /// A folder for which writing would be granted from now on.
         grant_root: Option<String>,
+    },
+    /// Do with more permissions whatever comes in the rest of the turn.
+    Permissions {
+        /// What would be granted, as JSON.
+        permissions: String,
+        /// The folder that relative paths in it are meant from.
+        folder: String,
     },
     /// Something that can't be shown whole here.
     Withheld {
@@ -81,6 +122,8 @@ pub struct Change {
 pub enum Decision {
     /// Do it, this once.
     Accept,
+    /// Do it, and the like of it for the rest of Codex's session; only where the approval offers it.
+    AcceptForSession,
     /// Don't; the turn goes on.
     Decline,
     /// Don't, and end the turn.
@@ -115,8 +158,10 @@ impl From<&approval::Approval> for Approval {
     /// Names every field: a new one doesn't compile until it is shown.
     fn from(approval: &approval::Approval) -> Self {
         let (digest, acceptable) = (hex(&approval.digest()), approval.acceptable());
-        let approval::Approval { key, environment, thread, turn, item, content, deadline_ms } = approval.clone();
-        let approval::Content { act, reason, approval_policy, sandbox } = content;
+        let approval::Approval { key, environment, thread, turn, item, content, for_session, deadline_ms } =
+            approval.clone();
+        let approval::Content { act, reason, approval_policy, sandbox, workspace } = content;
+        let warnings = approval.warnings().into_iter().map(Into::into).collect();
         let (id, act) = (approval_id(&key), act.into());
         Self {
             id,
@@ -128,9 +173,12 @@ impl From<&approval::Approval> for Approval {
             reason,
             approval_policy,
             sandbox,
+            workspace,
+            warnings,
             deadline_ms,
             digest,
             acceptable,
+            for_session,
         }
     }
 }
@@ -142,6 +190,7 @@ impl From<approval::Act> for Act {
             approval::Act::Files { changes, grant_root } => {
                 Self::Files { changes: changes.into_iter().map(Into::into).collect(), grant_root }
             }
+            approval::Act::Permissions { permissions, folder } => Self::Permissions { permissions, folder },
             approval::Act::Withheld { kind, about, why } => Self::Withheld { kind, about, why },
         }
     }
@@ -153,10 +202,26 @@ impl From<approval::Change> for Change {
     }
 }
 
+impl From<approval::Warning> for Warning {
+    fn from(warning: approval::Warning) -> Self {
+        let kind = match warning {
+            approval::Warning::MayRunAgainUnsandboxed => WarningKind::MayRunAgainUnsandboxed,
+            approval::Warning::NoSandbox => WarningKind::NoSandbox,
+            approval::Warning::Network => WarningKind::Network,
+            approval::Warning::OutsideFolder => WarningKind::OutsideFolder,
+            approval::Warning::GrantsFolder => WarningKind::GrantsFolder,
+            approval::Warning::MorePermissions => WarningKind::MorePermissions,
+            approval::Warning::ForSession => WarningKind::ForSession,
+        };
+        Self { kind, text: warning.to_string() }
+    }
+}
+
 impl From<Decision> for decision::Decision {
     fn from(decision: Decision) -> Self {
         match decision {
             Decision::Accept => Self::Accept,
+            Decision::AcceptForSession => Self::AcceptForSession,
             Decision::Decline => Self::Decline,
             Decision::Cancel => Self::Cancel,
         }

@@ -5,7 +5,7 @@
 //! while nobody listened, and that is all that can be said.
 
 use farhelm_core::codex::approval::{Approval, Key, Outcome};
-use farhelm_core::codex::decision::{self, Decision, SignedDecision};
+use farhelm_core::codex::decision::{self, SignedDecision};
 use farhelm_core::identity::NodeId;
 use farhelm_core::wire::envelope::DecisionRefusal;
 use tokio::sync::oneshot;
@@ -30,6 +30,9 @@ pub enum DecideError {
         /// Which device decided, if one did.
         by: Option<NodeId>,
     },
+    /// The host doesn't take this one for the whole session.
+    #[error("the host does not offer to accept this for the whole session; accept it this once")]
+    NotOffered,
     /// The host shows something else by now.
     #[error("the host shows something else now; look again, then decide")]
     NotWhatIsShown,
@@ -54,9 +57,12 @@ pub enum DecideError {
 }
 
 impl From<decision::Error> for DecideError {
-    fn from(_: decision::Error) -> Self {
-        // The only reason for which signing is refused.
-        Self::NotShownWhole
+    fn from(error: decision::Error) -> Self {
+        // The only two reasons for which signing is refused.
+        match error {
+            decision::Error::NotOffered => Self::NotOffered,
+            _ => Self::NotShownWhole,
+        }
     }
 }
 
@@ -67,6 +73,7 @@ impl From<DecisionRefusal> for DecideError {
             DecisionRefusal::NotWhatIsShown => Self::NotWhatIsShown,
             DecisionRefusal::Late => Self::Late,
             DecisionRefusal::TooLarge => Self::NotShownWhole,
+            DecisionRefusal::NotOffered => Self::NotOffered,
             DecisionRefusal::NotAllowed => Self::NotAllowed,
         }
     }
@@ -126,7 +133,7 @@ impl Decisions {
     /// An approval is over; perhaps by our decision.
     pub(crate) fn resolved(&mut self, key: Key, outcome: Outcome, by: Option<NodeId>, us: NodeId) {
         self.finish(|waiting| {
-            let ours = by == Some(us) && outcome == meant(waiting.signed.decision);
+            let ours = by == Some(us) && outcome == waiting.signed.decision.outcome();
             let result = if ours { Ok(()) } else { Err(DecideError::Over { outcome: Some(outcome), by }) };
             (waiting.signed.key == key).then_some(result)
         });
@@ -160,17 +167,10 @@ impl Decisions {
     }
 }
 
-const fn meant(decision: Decision) -> Outcome {
-    match decision {
-        Decision::Accept => Outcome::Accepted,
-        Decision::Decline => Outcome::Declined,
-        Decision::Cancel => Outcome::Cancelled,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use farhelm_core::codex::approval::{Act, Content};
+    use farhelm_core::codex::decision::Decision;
     use farhelm_core::identity::Identity;
     use serde_bytes::ByteArray;
 
@@ -182,10 +182,11 @@ mod tests {
 
     fn approval(request: i64) -> Approval {
         let act = Act::Command { command: "ls".into(), folder: "/".into(), permissions: None };
-        let content = Content { act, reason: None, approval_policy: String::new(), sandbox: String::new() };
+        let (approval_policy, sandbox, workspace) = Default::default();
+        let content = Content { act, reason: None, approval_policy, sandbox, workspace };
         let key = Key { epoch: ByteArray::new([7; 16]), request };
         let (environment, thread, turn, item) = Default::default();
-        Approval { key, environment, thread, turn, item, content, deadline_ms: 1 }
+        Approval { key, environment, thread, turn, item, content, for_session: false, deadline_ms: 1 }
     }
 
     fn decide(table: &mut Decisions, request: i64) -> oneshot::Receiver<Result<(), DecideError>> {

@@ -225,6 +225,7 @@ impl Sessions {
                     Ok(Envelope::Request(request)) => requests.answer(request, &self.bridge, channel.sender()),
                     Ok(Envelope::Watch(watch)) => attached.watch(watch.threads).await,
                     Ok(Envelope::Decision(decision)) => attached.decide(decision).await,
+                    Ok(Envelope::Answers(answers)) => attached.answer(answers).await,
                     Ok(_) => tracing::debug!(%device, "an envelope that only hosts send"),
                     Err(error) => {
                         tracing::debug!(%device, %error, "the path ended");

@@ -22,6 +22,8 @@ pub fn show(approval: &Approval, columns: usize) -> String {
     screen.field("environment", &approval.environment);
     screen.field("approval policy", &content.approval_policy);
     screen.field("sandbox", &content.sandbox);
+    screen.field("thread's folder", &content.workspace);
+    approval.warnings().iter().for_each(|warning| screen.warning("careful", &warning.to_string()));
     if let Act::Files { changes, .. } = &content.act {
         screen.out.push('\n');
         screen.out.push_str(&diff::changes(changes, columns));
@@ -47,6 +49,11 @@ impl Screen {
             Act::Files { grant_root, .. } => {
                 self.title("Codex wants to change files");
                 grant_root.iter().for_each(|root| self.warning("and to write without asking from now on in", root));
+            }
+            Act::Permissions { permissions, folder } => {
+                self.title("Codex wants more permissions until the turn ends");
+                self.warning("namely", permissions);
+                self.field("in", folder);
             }
             Act::Withheld { kind, about, why } => {
                 self.title("Codex wants something that can't be shown here whole");
@@ -93,7 +100,9 @@ mod tests {
                 reason: Some("to see whether\nthe tests pass".into()),
                 approval_policy: "on-request".into(),
                 sandbox: "workspace-write".into(),
+                workspace: "/home/ann/shop".into(),
             },
+            for_session: false,
             deadline_ms: 0,
         }
     }
@@ -120,6 +129,8 @@ mod tests {
           environment: local
           approval policy: on-request
           sandbox: workspace-write
+          thread's folder: /home/ann/shop
+          careful: It grants more than the thread's sandbox allows.
         "#);
     }
 
@@ -139,12 +150,34 @@ mod tests {
           environment: local
           approval policy: on-request
           sandbox: workspace-write
+          thread's folder: /home/ann/shop
+          careful: It reaches outside the thread's folder.
+          careful: It lets Codex write to a folder without asking fr
+          ↪ om now on.
 
         update /home/ann/shop/a.txt (+1 −1)
          @@ -1 +1 @@
         -old
         +new
         ");
+    }
+
+    #[test]
+    fn permissions_are_shown_with_what_they_open() {
+        let permissions = r#"{"network":{"enabled":true}}"#.into();
+        insta::assert_snapshot!(shown(Act::Permissions { permissions, folder: "/home/ann/shop".into() }), @r#"
+        Codex wants more permissions until the turn ends
+          namely: {"network":{"enabled":true}}
+          in: /home/ann/shop
+          reason: to see whether
+            the tests pass
+          environment: local
+          approval policy: on-request
+          sandbox: workspace-write
+          thread's folder: /home/ann/shop
+          careful: It can reach the network.
+          careful: It grants more than the thread's sandbox allows.
+        "#);
     }
 
     #[test]
@@ -160,6 +193,7 @@ mod tests {
           environment: local
           approval policy: on-request
           sandbox: workspace-write
+          thread's folder: /home/ann/shop
         ");
     }
 

@@ -15,7 +15,7 @@ use serde_bytes::ByteArray;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
-use super::approval::{Approval, Key};
+use super::approval::{Act, Approval, Form, Key, Outcome};
 use crate::identity::{Identity, Label, NodeId, Signature};
 use crate::session::transcript::Transcript;
 
@@ -25,6 +25,8 @@ use crate::session::transcript::Transcript;
 pub enum Decision {
     /// Do it, this once.
     Accept,
+    /// Do it, and don't ask for the like of it again in this session; only where the host offers it.
+    AcceptForSession,
     /// Don't; the turn goes on.
     Decline,
     /// Don't, and end the turn.
@@ -36,8 +38,18 @@ impl Decision {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",
+            Self::AcceptForSession => "acceptForSession",
             Self::Decline => "decline",
             Self::Cancel => "cancel",
+        }
+    }
+
+    /// How an approval ends by it.
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::Accept | Self::AcceptForSession => Outcome::Accepted,
+            Self::Decline => Outcome::Declined,
+            Self::Cancel => Outcome::Cancelled,
         }
     }
 }
@@ -57,6 +69,20 @@ pub enum Error {
     /// It can't be shown whole, so it can't be accepted from a phone.
     #[error("this can't be shown whole, so it can't be accepted from here; decline it, or decide at the desk")]
     NotAcceptable,
+    /// The host doesn't take this one for a session.
+    #[error("the host does not offer to accept this for the whole session; accept it this once")]
+    NotOffered,
+}
+
+impl Error {
+    /// Why this decision can't be made on this approval at all; `Ok` if it can.
+    fn unless_allowed(approval: &Approval, decision: Decision) -> Result<(), Self> {
+        match approval.allows(decision) {
+            true => Ok(()),
+            false if approval.acceptable() => Err(Self::NotOffered),
+            false => Err(Self::NotAcceptable),
+        }
+    }
 }
 
 /// What is signed: a hash over host, approval, content digest, decision and deadline.
@@ -66,7 +92,7 @@ pub struct Statement([u8; 32]);
 impl Statement {
     /// Fields in the order of `node/PROTOCOL.md` §6, through [`Transcript`].
     pub fn new(host: NodeId, approval: &Approval, decision: Decision) -> Self {
-        let Approval { key, environment, thread, turn, item, content, deadline_ms } = approval;
+        let Approval { key, environment, thread, turn, item, content, for_session, deadline_ms } = approval;
         let hash = Transcript::new("farhelm/1 statement")
             .bytes(host.as_bytes())
             .text(environment)
@@ -77,6 +103,7 @@ impl Statement {
             .bytes(&key.request.to_be_bytes())
             .bytes(&content.digest())
             .text(decision.as_str())
+            .number(u64::from(*for_session))
             .number(*deadline_ms)
             .finish();
         Self(hash)
@@ -106,11 +133,9 @@ pub struct SignedDecision {
 }
 
 impl SignedDecision {
-    /// Signs a person's decision on what was on the screen. Accepting what can't be shown whole is refused.
+    /// Signs a person's decision on what was on the screen. What [`Approval::allows`] doesn't is refused.
     pub fn sign(identity: &Identity, host: NodeId, approval: &Approval, decision: Decision) -> Result<Self, Error> {
-        if decision == Decision::Accept && !approval.acceptable() {
-            return Err(Error::NotAcceptable);
-        }
+        Error::unless_allowed(approval, decision)?;
         let statement = Statement::new(host, approval, decision);
         Ok(Self {
             key: approval.key,
@@ -131,10 +156,13 @@ impl SignedDecision {
         }
         let statement = Statement::new(host, approval, self.decision);
         device.verify(Label::Decision, statement.as_bytes(), &self.signature).map_err(|_| Error::Signature)?;
-        if self.decision == Decision::Accept && !approval.acceptable() {
-            return Err(Error::NotAcceptable);
-        }
-        Ok(VerifiedDecision { key: self.key, decision: self.decision, device })
+        Error::unless_allowed(approval, self.decision)?;
+        let permissions = match &approval.content.act {
+            Act::Permissions { permissions, .. } => Some(permissions.clone()),
+            _ => None,
+        };
+        let (thread, turn) = (approval.thread.clone(), approval.turn.clone());
+        Ok(VerifiedDecision { key: self.key, decision: self.decision, device, thread, turn, permissions })
     }
 }
 
@@ -144,6 +172,10 @@ pub struct VerifiedDecision {
     key: Key,
     decision: Decision,
     device: NodeId,
+    /// Of the ledger's entry, as is all that an answer is made from.
+    thread: String,
+    turn: String,
+    permissions: Option<String>,
 }
 
 impl VerifiedDecision {
@@ -162,23 +194,45 @@ impl VerifiedDecision {
         self.device
     }
 
-    /// What answers Codex.
-    pub const fn answer(&self) -> Answer {
-        Answer { key: self.key, decision: self.decision }
+    /// What answers Codex, in the form it waits for.
+    pub fn answer(self, form: Form) -> Answer {
+        let Self { key, decision, device: _, thread, turn, permissions } = self;
+        let result = match form {
+            Form::Command | Form::FileChange => json!({ "decision": decision.as_str() }),
+            Form::Permissions => granted(permissions.filter(|_| decision == Decision::Accept).as_deref()),
+            Form::Elicitation if decision == Decision::Cancel => json!({ "action": "cancel" }),
+            Form::Elicitation => json!({ "action": "decline" }),
+        };
+        // Only the first two forms have a word that ends the turn.
+        let by_itself = matches!(form, Form::Command | Form::FileChange);
+        let ends = (decision == Decision::Cancel && !by_itself && !turn.is_empty()).then_some((thread, turn));
+        Answer { key, result, ends }
     }
 }
 
+/// Permissions for the rest of the turn: exactly those of the text, or none.
+fn granted(permissions: Option<&str>) -> Value {
+    let given = permissions.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| json!({}));
+    json!({ "permissions": given, "scope": "turn" })
+}
+
 /// What Codex is answered. It comes from a [`VerifiedDecision`], or declines.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     key: Key,
-    decision: Decision,
+    result: Value,
+    ends: Option<(String, String)>,
 }
 
 impl Answer {
     /// Declines a request that nobody decided in time. Declining needs no proof.
-    pub const fn decline(key: Key) -> Self {
-        Self { key, decision: Decision::Decline }
+    pub fn decline(key: Key, form: Form) -> Self {
+        let result = match form {
+            Form::Command | Form::FileChange => json!({ "decision": Decision::Decline.as_str() }),
+            Form::Permissions => granted(None),
+            Form::Elicitation => json!({ "action": "decline" }),
+        };
+        Self { key, result, ends: None }
     }
 
     /// The approval.
@@ -187,8 +241,13 @@ impl Answer {
     }
 
     /// The result of the app-server's request.
-    pub fn result(&self) -> Value {
-        json!({ "decision": self.decision.as_str() })
+    pub const fn result(&self) -> &Value {
+        &self.result
+    }
+
+    /// The thread and the turn that have to be interrupted as well, where the result can't say so.
+    pub const fn ends(&self) -> Option<&(String, String)> {
+        self.ends.as_ref()
     }
 }
 
@@ -197,7 +256,7 @@ mod tests {
     use data_encoding::HEXLOWER;
 
     use super::*;
-    use crate::codex::approval::{Act, Content};
+    use crate::codex::approval::Content;
     use crate::codex::message::{self, Id};
     use crate::wire::{cbor, envelope::Envelope};
 
@@ -224,7 +283,9 @@ mod tests {
                 reason: None,
                 approval_policy: "on-request".into(),
                 sandbox: "workspace-write".into(),
+                workspace: "/".into(),
             },
+            for_session: false,
             deadline_ms: 99,
         }
     }
@@ -241,7 +302,7 @@ mod tests {
 
     /// The message that carries an answer.
     fn text(answer: &Answer) -> String {
-        message::response(&Id::Number(answer.key().request), &answer.result())
+        message::response(&Id::Number(answer.key().request), answer.result())
     }
 
     #[test]
@@ -251,11 +312,12 @@ mod tests {
             assert_eq!((verified.key(), verified.decision()), (approval().key, decision));
             assert_eq!(verified.device(), phone().node_id());
             assert_eq!(
-                text(&verified.answer()),
+                text(&verified.answer(Form::Command)),
                 format!(r#"{{"id":3,"result":{{"decision":"{}"}}}}"#, decision.as_str())
             );
         }
-        assert_eq!(text(&Answer::decline(approval().key)), r#"{"id":3,"result":{"decision":"decline"}}"#);
+        let nobody = Answer::decline(approval().key, Form::FileChange);
+        assert_eq!(text(&nobody), r#"{"id":3,"result":{"decision":"decline"}}"#);
     }
 
     #[test]
@@ -283,11 +345,12 @@ mod tests {
 
     #[test]
     fn every_name_around_the_content_is_signed() {
-        let changes: [fn(&mut Approval); 5] = [
+        let changes: [fn(&mut Approval); 6] = [
             |a| a.environment.push('x'),
             |a| a.thread.push('x'),
             |a| a.turn.push('x'),
             |a| a.item.push('x'),
+            |a| a.for_session = true,
             |a| a.deadline_ms += 1,
         ];
         for change in changes {
@@ -323,13 +386,7 @@ mod tests {
     fn what_is_not_shown_whole_can_be_declined_but_neither_signed_nor_taken_as_accepted() {
         let accept = SignedDecision::sign(&phone(), host(), &withheld(), Decision::Accept);
         assert_eq!(accept, Err(Error::NotAcceptable));
-        let statement = Statement::new(host(), &withheld(), Decision::Accept);
-        let forced = SignedDecision {
-            key: withheld().key,
-            decision: Decision::Accept,
-            digest: ByteArray::new(withheld().digest()),
-            signature: phone().sign(Label::Decision, statement.as_bytes()),
-        };
+        let forced = forced(&withheld(), Decision::Accept);
         assert_eq!(forced.verify(phone().node_id(), host(), &withheld()), Err(Error::NotAcceptable));
         let decline = SignedDecision::sign(&phone(), host(), &withheld(), Decision::Decline).expect("may be declined");
         assert!(decline.verify(phone().node_id(), host(), &withheld()).is_ok());
@@ -358,16 +415,86 @@ mod tests {
         assert!(read(cbor::to_vec(&More { signed: signed_one.clone(), for_session: None })).is_ok());
         assert!(read(cbor::to_vec(&More { signed: signed_one, for_session: Some(true) })).is_err());
         assert!(read(cbor::to_vec(&Fewer { key, decision, digest })).is_err());
-        assert!(cbor::from_slice::<Decision>(&cbor::to_vec(&"acceptForSession"), 64).is_err());
+        for broader in ["acceptWithExecpolicyAmendment", "applyNetworkPolicyAmendment", "acceptForTurn"] {
+            assert!(cbor::from_slice::<Decision>(&cbor::to_vec(&broader), 64).is_err(), "{broader}");
+        }
         let envelope = Envelope::Decision(signed(Decision::Cancel));
         assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
+    }
+
+    fn offered() -> Approval {
+        Approval { for_session: true, ..approval() }
+    }
+
+    fn permissions() -> Approval {
+        let mut approval = offered();
+        let permissions = r#"{"network":{"enabled":true}}"#.into();
+        approval.content.act = Act::Permissions { permissions, folder: "/".into() };
+        approval
+    }
+
+    /// What a phone that doesn't check could sign.
+    fn forced(approval: &Approval, decision: Decision) -> SignedDecision {
+        let statement = Statement::new(host(), approval, decision);
+        SignedDecision {
+            key: approval.key,
+            decision,
+            digest: ByteArray::new(approval.digest()),
+            signature: phone().sign(Label::Decision, statement.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn accepting_for_the_session_is_taken_only_where_it_is_offered() {
+        let decision = Decision::AcceptForSession;
+        let signed = SignedDecision::sign(&phone(), host(), &offered(), decision).expect("offered");
+        let verified = signed.verify(phone().node_id(), host(), &offered()).expect("verifies");
+        let answer = verified.answer(Form::Command);
+        assert_eq!(answer.result(), &json!({"decision": "acceptForSession"}));
+        for (never, error) in [
+            (approval(), Error::NotOffered),
+            (permissions(), Error::NotOffered),
+            (Approval { for_session: true, ..withheld() }, Error::NotAcceptable),
+        ] {
+            assert_eq!(SignedDecision::sign(&phone(), host(), &never, decision), Err(error.clone()));
+            let taken = forced(&never, decision).verify(phone().node_id(), host(), &never);
+            assert_eq!(taken, Err(error), "a valid signature doesn't help");
+        }
+    }
+
+    fn answered(approval: &Approval, decision: Decision, form: Form) -> Answer {
+        let signed = SignedDecision::sign(&phone(), host(), approval, decision).expect("allowed");
+        signed.verify(phone().node_id(), host(), approval).expect("verifies").answer(form)
+    }
+
+    #[test]
+    fn permissions_are_granted_as_shown_for_the_turn_or_not_at_all() {
+        let asked = permissions();
+        let grant = json!({"permissions": {"network": {"enabled": true}}, "scope": "turn"});
+        assert_eq!(answered(&asked, Decision::Accept, Form::Permissions).result(), &grant);
+        let nothing = json!({"permissions": {}, "scope": "turn"});
+        let declined = answered(&asked, Decision::Decline, Form::Permissions);
+        assert_eq!((declined.result(), declined.ends()), (&nothing, None));
+        let cancelled = answered(&asked, Decision::Cancel, Form::Permissions);
+        let turn = ("thread".to_owned(), "turn".to_owned());
+        assert_eq!((cancelled.result(), cancelled.ends()), (&nothing, Some(&turn)));
+        assert_eq!(Answer::decline(asked.key, Form::Permissions).result(), &nothing);
+    }
+
+    #[test]
+    fn an_elicitation_is_answered_in_its_own_form() {
+        let action = |decision| answered(&withheld(), decision, Form::Elicitation).result().clone();
+        assert_eq!(action(Decision::Decline), json!({"action": "decline"}));
+        assert_eq!(action(Decision::Cancel), json!({"action": "cancel"}));
+        let nobody = Answer::decline(withheld().key, Form::Elicitation);
+        assert_eq!(nobody.result(), &json!({"action": "decline"}));
     }
 
     #[test]
     fn known_answers_of_a_second_implementation_hold() {
         let vectors: Value = serde_json::from_str(VECTORS).expect("JSON");
         let cases = vectors["cases"].as_array().expect("cases");
-        assert_eq!(cases.len(), 5);
+        assert_eq!(cases.len(), 7);
         for case in cases {
             let name = &case["name"];
             let phone = Identity::from_seed(&bytes(&case["deviceSeed"]));
@@ -400,6 +527,7 @@ mod tests {
             turn: text("turn"),
             item: text("item"),
             content: serde_json::from_value(value["content"].clone()).expect("a content"),
+            for_session: value["forSession"].as_bool().expect("a flag"),
             deadline_ms: value["deadlineMs"].as_u64().expect("a number"),
         }
     }

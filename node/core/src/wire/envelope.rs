@@ -202,6 +202,8 @@ pub enum DecisionRefusal {
     Late,
     /// It is too large to be shown whole, so it can't be accepted from here.
     TooLarge,
+    /// The host doesn't take `acceptForSession` for it.
+    NotOffered,
     /// This device may not decide.
     NotAllowed,
 }

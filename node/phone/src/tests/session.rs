@@ -14,13 +14,15 @@ use super::*;
 fn approval(request: i64) -> Approval {
     let act = Act::Command { command: "ls".into(), folder: "/work".into(), permissions: None };
     let (approval_policy, sandbox) = ("on-request".to_owned(), "workspace-write".to_owned());
+    let workspace = "/work".to_owned();
     Approval {
         key: Key { epoch: ByteArray::new([7; 16]), request },
         environment: "local".into(),
         thread: "t".into(),
         turn: "u".into(),
         item: "i".into(),
-        content: Content { act, reason: None, approval_policy, sandbox },
+        content: Content { act, reason: None, approval_policy, sandbox, workspace },
+        for_session: false,
         deadline_ms: 1,
     }
 }

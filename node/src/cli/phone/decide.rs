@@ -41,6 +41,10 @@ struct Named {
 pub(super) struct Approve {
     #[command(flatten)]
     named: Named,
+
+    /// Also what is like it for the rest of Codex's session: the same command, or changes of the same files
+    #[arg(long)]
+    for_session: bool,
 }
 
 /// Show what waits for approval, ask, and decline it
@@ -69,7 +73,8 @@ pub(super) struct Diff {
 }
 
 pub(super) async fn approve(args: Approve, context: &Context) -> Result<(), Failure> {
-    decide(args.named, Decision::Accept, context).await
+    let decision = if args.for_session { Decision::AcceptForSession } else { Decision::Accept };
+    decide(args.named, decision, context).await
 }
 
 pub(super) async fn decline(args: Decline, context: &Context) -> Result<(), Failure> {
@@ -85,10 +90,7 @@ async fn decide(named: Named, decision: Decision, context: &Context) -> Result<(
         let open = host.pending(PATIENCE).await?;
         let shown = pick(open, named.digest.as_deref())?;
         context.say(&report::approval(&shown), || approval::show(&shown, context.screen.size.columns))?;
-        if decision == Decision::Accept && !shown.acceptable() {
-            return Err(Failure::new(Exit::Refused, "this can't be shown whole, so it can't be accepted from here")
-                .next("decline it, or decide at the desk"));
-        }
+        possible(&shown, decision)?;
         if !named.yes && ask::is_possible() && !sure(decision).await? {
             return Err(Failure::new(Exit::Failed, "nothing was decided; it still waits")
                 .next("decide with `farhelm phone approve` or `farhelm phone decline`"));
@@ -100,9 +102,23 @@ async fn decide(named: Named, decision: Decision, context: &Context) -> Result<(
     .await
 }
 
+/// Whether it can be decided so from here at all.
+fn possible(shown: &Approval, decision: Decision) -> Result<(), Failure> {
+    match shown.allows(decision) {
+        true => Ok(()),
+        false if shown.acceptable() => {
+            Err(Failure::new(Exit::Refused, "the host does not offer to accept this for the whole session")
+                .next("approve it this once, without --for-session"))
+        }
+        false => Err(Failure::new(Exit::Refused, "this can't be shown whole, so it can't be accepted from here")
+            .next("decline it, or decide at the desk")),
+    }
+}
+
 async fn sure(decision: Decision) -> Result<bool, Failure> {
     let question = match decision {
         Decision::Accept => "Approve exactly this?",
+        Decision::AcceptForSession => "Approve this, and the like of it for the rest of the session?",
         Decision::Decline => "Decline it?",
         Decision::Cancel => "Decline it and end the turn?",
     };
@@ -115,6 +131,7 @@ async fn sure(decision: Decision) -> Result<bool, Failure> {
 const fn done(decision: Decision) -> &'static str {
     match decision {
         Decision::Accept => "Approved.",
+        Decision::AcceptForSession => "Approved, and the like of it for the rest of the session.",
         Decision::Decline => "Declined; Codex was told, and goes on.",
         Decision::Cancel => "Declined, and the turn ended.",
     }
@@ -199,10 +216,11 @@ mod tests {
 
     fn approval(request: i64, command: &str) -> Approval {
         let act = Act::Command { command: command.into(), folder: "/".into(), permissions: None };
-        let content = Content { act, reason: None, approval_policy: String::new(), sandbox: String::new() };
+        let (approval_policy, sandbox, workspace) = Default::default();
+        let content = Content { act, reason: None, approval_policy, sandbox, workspace };
         let (environment, thread, turn, item) = Default::default();
         let key = Key { epoch: ByteArray::new([0; 16]), request };
-        Approval { key, environment, thread, turn, item, content, deadline_ms: 0 }
+        Approval { key, environment, thread, turn, item, content, for_session: false, deadline_ms: 0 }
     }
 
     #[test]

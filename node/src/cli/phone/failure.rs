@@ -71,7 +71,7 @@ impl From<Error> for Failure {
 impl From<DecideError> for Failure {
     fn from(error: DecideError) -> Self {
         let code = match error {
-            DecideError::NotShownWhole | DecideError::NotAllowed => Exit::Refused,
+            DecideError::NotShownWhole | DecideError::NotOffered | DecideError::NotAllowed => Exit::Refused,
             DecideError::Over { .. } => Exit::NotFound,
             DecideError::OutcomeUnknown => Exit::OutcomeUnknown,
             DecideError::NotConnected | DecideError::Stopped => Exit::Unreachable,

@@ -1,6 +1,6 @@
 //! What the phone's commands say, as lines of JSON for scripts.
 
-use farhelm_core::codex::approval::Approval;
+use farhelm_core::codex::approval::{Approval, Warning};
 use farhelm_core::codex::thread::{Summary, TurnStatus};
 use farhelm_phone::{Connection, KnownHost, Standing, Via};
 use serde_json::{Value, json};
@@ -37,8 +37,14 @@ pub(super) fn approval(approval: &Approval) -> Value {
         "environment": approval.environment,
         "content": approval.content,
         "acceptable": approval.acceptable(),
+        "for_session": approval.for_session,
+        "warnings": approval.warnings().iter().map(warning).collect::<Vec<_>>(),
         "deadline_ms": approval.deadline_ms,
     })
+}
+
+fn warning(warning: &Warning) -> Value {
+    json!({"kind": warning, "text": warning.to_string()})
 }
 
 pub(super) fn turn(thread: &str, turn: &str, status: &TurnStatus) -> Value {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhelm_core::codex::approval::Key;
-use farhelm_core::codex::decision::{Answer, SignedDecision};
+use farhelm_core::codex::decision::SignedDecision;
+use farhelm_core::codex::question::Answers;
 use farhelm_core::codex::thread::{Thread, id_of};
 use farhelm_core::identity::NodeId;
 use farhelm_core::policy::{self, Defaults, Right};
-use farhelm_core::wire::envelope::{Decided, DecisionRefusal, HostState, Notification, Resolved, Snapshot};
+use farhelm_core::wire::envelope::{HostState, Notification, Snapshot};
 use farhelm_core::wire::{Envelope, limits};
 use farhelm_overlay::channel;
 use serde_bytes::{ByteArray, ByteBuf};
@@ -20,8 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::followed::Followed;
 use super::roster::{Roster, Ticket};
 use crate::host::app_server::{AppServer, Epoch, Event, RequestError};
-use crate::host::devices::now_ms;
-use crate::host::ledger::{DEADLINE_MS, Ledger};
+use crate::host::ledger::Ledger;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(30);
@@ -71,6 +71,11 @@ pub(super) enum Command {
         session: u64,
         signed: Box<SignedDecision>,
     },
+    Answer {
+        device: NodeId,
+        session: u64,
+        answers: Box<Answers>,
+    },
     Running {
         reply: oneshot::Sender<Vec<(String, String)>>,
     },
@@ -104,18 +109,18 @@ pub(super) enum Learned {
 }
 
 pub(super) struct Actor {
-    app_server: AppServer,
+    pub(super) app_server: AppServer,
     defaults: Arc<Defaults>,
-    about: watch::Receiver<HostState>,
+    pub(super) about: watch::Receiver<HostState>,
     commands: mpsc::WeakSender<Command>,
     /// The connection whose events are heard now.
     epoch: Option<Epoch>,
-    followed: Followed,
+    pub(super) followed: Followed,
     /// Threads whose resume is under way, with what Codex said about them meanwhile: the answer to a resume and the
     /// events behind it come on different ways, and only together they are the thread.
     resuming: BTreeMap<String, Vec<Said>>,
-    ledger: Ledger,
-    roster: Roster,
+    pub(super) ledger: Ledger,
+    pub(super) roster: Roster,
 }
 
 impl Actor {
@@ -170,6 +175,7 @@ impl Actor {
             }
             Command::Watch { session, threads } => self.watch(session, threads),
             Command::Decide { device, session, signed } => self.decide(device, session, &signed),
+            Command::Answer { device, session, answers } => self.take_answers(device, session, &answers),
             Command::Running { reply } => drop(reply.send(self.followed.running())),
             Command::Follow { thread } => self.follow(thread),
             Command::Learned { epoch, learned } if self.epoch == Some(epoch) => self.learn(&learned),
@@ -182,7 +188,7 @@ impl Actor {
     fn attach(&mut self, device: NodeId, sender: channel::Sender, reply: oneshot::Sender<Ticket>) {
         let ticket = self.roster.attach(device, sender);
         self.roster.send(ticket.session, Envelope::Host(self.about.borrow().clone()));
-        for envelope in self.ledger.announcement() {
+        for envelope in self.ledger.announcement(|_| true) {
             self.roster.send(ticket.session, envelope);
         }
         let session = ticket.session;
@@ -256,9 +262,8 @@ impl Actor {
         self.epoch = None;
         self.followed.unsubscribe_all();
         self.resuming.clear();
-        for resolved in self.ledger.lose_all() {
-            self.roster.broadcast(&Envelope::Resolved(resolved));
-        }
+        let lost = self.ledger.lose_all();
+        self.tell_over(lost);
     }
 
     fn notified(&mut self, epoch: Epoch, method: &str, params: &Value) {
@@ -285,83 +290,6 @@ impl Actor {
             Some(thread) if !is_broadcast(method) => self.roster.to_watchers(&thread, &envelope),
             _ => self.roster.broadcast(&envelope),
         }
-    }
-
-    fn asked(&mut self, key: Key, method: &str, params: &Value) {
-        match self.followed.approval(method, params, key, now_ms() + DEADLINE_MS) {
-            Some(Ok(approval)) => {
-                if self.ledger.open(approval.clone()) {
-                    self.roster.broadcast(&Envelope::Approval(approval));
-                }
-            }
-            Some(Err(error)) => tracing::warn!(method, %error, "an approval that phones can't be shown"),
-            // Every subscriber is asked and the first answer counts, so what we don't know is the desk's.
-            None => tracing::debug!(method, "left to the desk"),
-        }
-    }
-
-    fn resolved(&mut self, epoch: Epoch, params: &Value) {
-        let Some(request) = params.get("requestId").and_then(Value::as_i64) else { return };
-        let resolved = self.ledger.resolve(Key { epoch: ByteArray::new(epoch), request });
-        self.tell_resolved(resolved);
-    }
-
-    fn turn_ended(&mut self, params: &Value) {
-        let id = |at: &Value| at.get("id").and_then(Value::as_str).map(str::to_owned);
-        let (Some(thread), Some(turn)) = (id_of(params), params.get("turn").and_then(id)) else { return };
-        let resolved = self.ledger.end_turn(thread, &turn);
-        self.tell_resolved(resolved);
-    }
-
-    fn tell_resolved(&self, resolved: impl IntoIterator<Item = Resolved>) {
-        for resolved in resolved {
-            self.roster.broadcast(&Envelope::Resolved(resolved));
-        }
-    }
-
-    // What people decide.
-
-    fn decide(&mut self, device: NodeId, session: u64, signed: &SignedDecision) {
-        // A revoked device's queued decisions die with its session.
-        if !self.roster.is_live(session) {
-            return;
-        }
-        match self.ledger.decide(device, signed, now_ms()) {
-            Ok(verified) => self.answer(Some(session), verified.answer()),
-            Err(refusal) => self.tell_decided(session, signed.key, Err(refusal)),
-        }
-    }
-
-    fn decline_expired(&mut self) {
-        for key in self.ledger.expired(now_ms()) {
-            self.answer(None, Answer::decline(key));
-        }
-    }
-
-    /// Writes the answer to the app-server, beside everything else.
-    fn answer(&self, session: Option<u64>, answer: Answer) {
-        let app_server = self.app_server.clone();
-        self.spawn(async move {
-            let key = answer.key();
-            let sent = app_server.reply(*key.epoch, key.request, Ok(answer.result())).await;
-            if let Err(error) = &sent {
-                tracing::warn!(%error, "a decision didn't reach Codex");
-            }
-            Command::Answered { session, key, sent: sent.is_ok() }
-        });
-    }
-
-    fn answered(&mut self, session: Option<u64>, key: Key, sent: bool) {
-        if !sent {
-            self.ledger.reopen(key);
-        }
-        if let Some(session) = session {
-            self.tell_decided(session, key, if sent { Ok(()) } else { Err(DecisionRefusal::Over) });
-        }
-    }
-
-    fn tell_decided(&self, session: u64, key: Key, result: Result<(), DecisionRefusal>) {
-        self.roster.send(session, Envelope::Decided(Decided { key, result }));
     }
 
     // Following threads.
@@ -427,7 +355,7 @@ impl Actor {
         self.hear_backlog(&id);
     }
 
-    fn spawn(&self, call: impl Future<Output = Command> + Send + 'static) {
+    pub(super) fn spawn(&self, call: impl Future<Output = Command> + Send + 'static) {
         let commands = self.commands.clone();
         tokio::spawn(async move {
             let command = call.await;

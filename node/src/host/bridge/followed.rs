@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use farhelm_core::codex::approval::{Approval, Asked, Error, Key};
+use farhelm_core::codex::approval::{Approval, Asked, Error, Form, Key};
 use farhelm_core::codex::thread::{Status, Thread, id_of};
 use serde_json::Value;
 
@@ -71,25 +71,27 @@ impl Followed {
         running.map(|e| (e.thread.id.clone(), title(&e.thread))).collect()
     }
 
-    /// An approval request of the app-server as it is shown; `None` if it is of a kind that this path doesn't know.
+    /// An approval request of the app-server as it is shown.
     pub(super) fn approval(
         &self,
-        method: &str,
+        form: Form,
         params: &Value,
         key: Key,
+        for_session: bool,
         deadline_ms: u64,
-    ) -> Option<Result<Approval, Error>> {
+    ) -> Result<Approval, Error> {
         let thread = id_of(params).and_then(|id| self.get(id));
         let terms = thread.map(Thread::terms).unwrap_or_default();
-        let asked = Asked { key, terms: &terms, deadline_ms };
-        match method {
-            "item/commandExecution/requestApproval" => Some(Approval::from_command_request(params, asked)),
-            "item/fileChange/requestApproval" => {
+        let asked = Asked { key, terms: &terms, for_session, deadline_ms };
+        match form {
+            Form::Command => Approval::from_command_request(params, asked),
+            Form::FileChange => {
                 let id = |name: &str| params.get(name).and_then(Value::as_str).unwrap_or_default();
                 let changes = thread.and_then(|t| t.changes(id("turnId"), id("itemId")));
-                Some(Approval::from_file_change_request(params, changes, asked))
+                Approval::from_file_change_request(params, changes, asked)
             }
-            _ => None,
+            Form::Permissions => Approval::from_permissions_request(params, asked),
+            Form::Elicitation => Approval::from_elicitation(params, asked),
         }
     }
 

@@ -9,6 +9,7 @@
 //! so that a slow call holds nobody up. What a call teaches about a thread is told to the actor afterwards.
 
 mod actor;
+mod asked;
 mod followed;
 mod roster;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 use std::sync::Arc;
 
 use farhelm_core::codex::decision::SignedDecision;
+use farhelm_core::codex::question::Answers;
 use farhelm_core::identity::NodeId;
 use farhelm_core::policy::{self, Defaults, Right};
 use farhelm_core::wire::envelope::{FailedBy, Failure, HostState};
@@ -141,6 +143,12 @@ impl Attached {
     pub async fn decide(&self, signed: SignedDecision) {
         let (device, session) = (self.device, self.session);
         let _ = self.commands.send(Command::Decide { device, session, signed: Box::new(signed) }).await;
+    }
+
+    /// What its person answered.
+    pub async fn answer(&self, answers: Answers) {
+        let (device, session) = (self.device, self.session);
+        let _ = self.commands.send(Command::Answer { device, session, answers: Box::new(answers) }).await;
     }
 
     /// Waits until the bridge ends the session: because its device was removed, or (`None`) because it is too slow or

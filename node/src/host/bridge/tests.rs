@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use farhelm_core::codex::approval::{Act, Approval, Outcome};
 use farhelm_core::codex::decision::Decision;
+use farhelm_core::codex::question::Question;
 use farhelm_core::codex::thread::{Status, Thread};
 use farhelm_core::identity::Identity;
 use farhelm_core::session::PairingSecret;
@@ -132,6 +133,17 @@ impl Phone {
         }
     }
 
+    /// Waits for a question, told of anew or in the list of those that are open.
+    async fn questioned(&mut self) -> Question {
+        loop {
+            match self.told().await {
+                Envelope::Question(question) => return question,
+                Envelope::Questions(mut questions) if !questions.open.is_empty() => return questions.open.remove(0),
+                _ => {}
+            }
+        }
+    }
+
     async fn resolved(&mut self) -> Resolved {
         loop {
             if let Envelope::Resolved(resolved) = self.told().await {
@@ -182,7 +194,8 @@ async fn channels(phone: &Identity) -> (Channel, Channel) {
 }
 
 fn resumed(turns: Value) -> Value {
-    json!({"thread": {"id": "t", "status": {"type": "idle"}}, "initialTurnsPage": {"data": turns}})
+    json!({"thread": {"id": "t", "cwd": "/src", "status": {"type": "idle"}}, "initialTurnsPage": {"data": turns},
+        "approvalPolicy": "on-request", "sandbox": {"type": "workspaceWrite"}})
 }
 
 fn question(method: &str, request: i64, params: Value) -> Value {
@@ -300,6 +313,95 @@ async fn what_the_desk_answers_is_resolved_elsewhere() {
     assert_eq!(phone.resolved().await.outcome, Outcome::Elsewhere);
     phone.decides(&approval, Decision::Accept).await;
     assert_eq!(phone.decided().await, Err(DecisionRefusal::Over));
+}
+
+#[tokio::test]
+async fn permissions_are_granted_as_they_were_shown() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    let permissions = json!({"network": {"enabled": true}});
+    let asked = json!({"threadId": "t", "turnId": "u", "itemId": "i", "startedAtMs": 1, "cwd": "/src",
+        "permissions": permissions});
+    stage.codex().says(question("item/permissions/requestApproval", 4, asked)).await;
+    let approval = phone.asked().await;
+    phone.decides(&approval, Decision::Accept).await;
+    assert_eq!(phone.decided().await, Ok(()));
+    let granted = json!({"id": 4, "result": {"permissions": permissions, "scope": "turn"}});
+    assert_eq!(stage.heard().await, granted);
+}
+
+#[tokio::test]
+async fn cancelled_permissions_are_not_granted_and_end_the_turn() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    let asked = json!({"threadId": "t", "turnId": "u", "itemId": "i", "startedAtMs": 1, "cwd": "/src",
+        "permissions": {"network": {"enabled": true}}});
+    stage.codex().says(question("item/permissions/requestApproval", 4, asked)).await;
+    let approval = phone.asked().await;
+    phone.decides(&approval, Decision::Cancel).await;
+    assert_eq!(stage.heard().await, json!({"id": 4, "result": {"permissions": {}, "scope": "turn"}}));
+    let interrupt = stage.heard().await;
+    let of_turn = json!({"threadId": "t", "turnId": "u"});
+    assert_eq!((&interrupt["method"], &interrupt["params"]), (&json!("turn/interrupt"), &of_turn));
+}
+
+#[tokio::test]
+async fn what_a_server_wants_filled_in_is_declined_in_its_own_form() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    let asked = json!({"threadId": "t", "turnId": "u", "serverName": "mail", "mode": "form", "message": "Your name?",
+        "requestedSchema": {"type": "object", "properties": {}}});
+    stage.codex().says(question("mcpServer/elicitation/request", 5, asked)).await;
+    let approval = phone.asked().await;
+    assert!(!approval.acceptable());
+    phone.decides(&approval, Decision::Decline).await;
+    assert_eq!(stage.heard().await, json!({"id": 5, "result": {"action": "decline"}}));
+}
+
+#[tokio::test]
+async fn accepting_for_the_session_is_taken_only_while_the_host_offers_it() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    let offer = |stage: &Stage, offers| stage.about.send_modify(|about| about.rules.accept_for_session = offers);
+    stage.asks(0, "make").await;
+    assert!(!phone.asked().await.for_session, "off by default");
+    offer(&stage, true);
+    stage.asks(1, "make").await;
+    let offered = phone.asked().await;
+    assert!(offered.for_session);
+    offer(&stage, false);
+    phone.decides(&offered, Decision::AcceptForSession).await;
+    assert_eq!(phone.decided().await, Err(DecisionRefusal::NotOffered));
+    offer(&stage, true);
+    phone.decides(&offered, Decision::AcceptForSession).await;
+    assert_eq!(phone.decided().await, Ok(()));
+    assert_eq!(stage.heard().await, json!({"id": 1, "result": {"decision": "acceptForSession"}}));
+}
+
+#[tokio::test]
+async fn a_question_is_told_at_attach_and_answered_once() {
+    let mut stage = Stage::following().await;
+    let mut first = stage.phone(2).await;
+    let asked = json!({"threadId": "t", "turnId": "u", "itemId": "i", "isBlocking": true, "questions": [
+        {"id": "q", "header": "Pick", "question": "Which one?", "options": [{"label": "A", "description": ""}]}]});
+    stage.codex().says(question("item/tool/requestUserInput", 6, asked.clone())).await;
+    let shown = first.questioned().await;
+    // A resume by somebody else makes Codex ask again.
+    stage.codex().says(question("item/tool/requestUserInput", 6, asked)).await;
+    let mut second = stage.phone(3).await;
+    assert_eq!(second.questioned().await, shown);
+
+    let answers = Answers::new(&shown, [("q".to_owned(), vec!["A".to_owned()])].into()).expect("an answer");
+    first.attached.answer(answers.clone()).await;
+    assert_eq!(first.decided().await, Ok(()));
+    second.attached.answer(answers).await;
+    assert_eq!(second.decided().await, Err(DecisionRefusal::Over));
+    assert_eq!(stage.heard().await, json!({"id": 6, "result": {"answers": {"q": {"answers": ["A"]}}}}));
+    stage.tells("serverRequest/resolved", json!({"threadId": "t", "requestId": 6})).await;
+    for phone in [&mut first, &mut second] {
+        let resolved = phone.resolved().await;
+        assert_eq!((resolved.outcome, resolved.by), (Outcome::Accepted, Some(Identity::from_seed(&[2; 32]).node_id())));
+    }
 }
 
 #[tokio::test]

@@ -13,8 +13,9 @@ impl Content {
     /// What a decision is bound to. The identifiers around the content are in the signed statement
     /// ([`crate::codex::decision::Statement`]), not in here.
     pub fn digest(&self) -> [u8; 32] {
-        let Self { act, reason, approval_policy, sandbox } = self;
-        add_act(Transcript::new(DOMAIN), act).optional(reason.as_deref()).text(approval_policy).text(sandbox).finish()
+        let Self { act, reason, approval_policy, sandbox, workspace } = self;
+        let to = add_act(Transcript::new(DOMAIN), act).optional(reason.as_deref());
+        to.text(approval_policy).text(sandbox).text(workspace).finish()
     }
 }
 
@@ -27,6 +28,7 @@ fn add_act(to: Transcript, act: &Act) -> Transcript {
             let to = to.text("files").number(changes.len() as u64);
             changes.iter().fold(to, add_change).optional(grant_root.as_deref())
         }
+        Act::Permissions { permissions, folder } => to.text("permissions").text(permissions).text(folder),
         Act::Withheld { kind, about, why } => to.text("withheld").text(kind).text(about).text(why),
     }
 }
@@ -50,6 +52,7 @@ mod tests {
             reason: Some("because".into()),
             approval_policy: "on-request".into(),
             sandbox: "workspace-write".into(),
+            workspace: "/p".into(),
         };
         let change = |path: &str| Change {
             path: path.into(),
@@ -60,6 +63,7 @@ mod tests {
         vec![
             of(Act::Command { command: "ls".into(), folder: "/p".into(), permissions: Some("{}".into()) }),
             of(Act::Files { changes: vec![change("/a"), change("/b")], grant_root: Some("/r".into()) }),
+            of(Act::Permissions { permissions: "{}".into(), folder: "/p".into() }),
             of(Act::Withheld { kind: "writeStdin".into(), about: "y".into(), why: "unknown".into() }),
         ]
     }

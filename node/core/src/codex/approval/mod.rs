@@ -6,14 +6,18 @@
 //! host, and [`super::decision`] refuses to sign or to take an accept for it.
 
 mod digest;
+mod permissions;
 mod request;
+mod warning;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
+use super::decision::Decision;
 use crate::wire::limits;
 
-pub use request::{Asked, Error};
+pub use request::{Asked, Error, Form};
+pub use warning::Warning;
 
 /// Names one approval: request ids restart at 0 in every app-server process, so the process is part of the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,12 +39,14 @@ pub struct Approval {
     pub environment: String,
     /// Thread id.
     pub thread: String,
-    /// Turn id.
+    /// Turn id; empty where Codex names none.
     pub turn: String,
-    /// Item id.
+    /// Item id; empty where Codex names none.
     pub item: String,
     /// What would happen.
     pub content: Content,
+    /// Whether the host also takes [`Decision::AcceptForSession`].
+    pub for_session: bool,
     /// When the host stops taking decisions, in Unix milliseconds by the host's clock.
     pub deadline_ms: u64,
 }
@@ -65,6 +71,16 @@ impl Approval {
     pub fn acceptable(&self) -> bool {
         self.fits() && !matches!(self.content.act, Act::Withheld { .. })
     }
+
+    /// Whether this may be decided from a phone: declining always, accepting what is shown whole, accepting for the
+    /// session where the host offers it and the act isn't a grant of permissions.
+    pub fn allows(&self, decision: Decision) -> bool {
+        match decision {
+            Decision::Accept => self.acceptable(),
+            Decision::AcceptForSession => self.acceptable() && self.for_session && self.content.act.is_repeatable(),
+            Decision::Decline | Decision::Cancel => true,
+        }
+    }
 }
 
 /// What would happen if it were accepted, in full.
@@ -77,15 +93,18 @@ pub struct Content {
     pub reason: Option<String>,
     /// The thread's effective approval policy, as Codex reports it (`on-request`, …).
     pub approval_policy: String,
-    /// The thread's effective sandbox, as Codex reports it (`workspace-write`, …).
+    /// The thread's effective sandbox, as Codex reports it: its kind, then as canonical JSON whatever differs from the
+    /// plain form of it (`workspace-write {"networkAccess":true,"writableRoots":["/a"]}`).
     pub sandbox: String,
+    /// The folder in which the thread works.
+    pub workspace: String,
 }
 
 impl Content {
     /// Bytes of text that a person has to be shown.
     pub fn size(&self) -> usize {
-        let Self { act, reason, approval_policy, sandbox } = self;
-        act.size() + length(reason) + approval_policy.len() + sandbox.len()
+        let Self { act, reason, approval_policy, sandbox, workspace } = self;
+        act.size() + length(reason) + approval_policy.len() + sandbox.len() + workspace.len()
     }
 }
 
@@ -109,6 +128,13 @@ pub enum Act {
         /// A folder for which writing would be granted from now on.
         grant_root: Option<String>,
     },
+    /// Do with more permissions whatever comes in the rest of the turn.
+    Permissions {
+        /// What would be granted, as canonical JSON text.
+        permissions: String,
+        /// The folder that relative paths in it are meant from.
+        folder: String,
+    },
     /// Something that can't be shown whole here: it can be declined, or decided at the desk.
     Withheld {
         /// What is asked, in Codex's word (`command`, `fileChange`, `writeStdin`, …).
@@ -121,10 +147,16 @@ pub enum Act {
 }
 
 impl Act {
+    /// Whether accepting it for a session means anything: the same command, or changes of the same files.
+    const fn is_repeatable(&self) -> bool {
+        matches!(self, Self::Command { .. } | Self::Files { .. })
+    }
+
     fn size(&self) -> usize {
         match self {
             Self::Command { command, folder, permissions } => command.len() + folder.len() + length(permissions),
             Self::Files { changes, grant_root } => changes.iter().map(Change::size).sum::<usize>() + length(grant_root),
+            Self::Permissions { permissions, folder } => permissions.len() + folder.len(),
             Self::Withheld { kind, about, why } => kind.len() + about.len() + why.len(),
         }
     }
@@ -165,12 +197,26 @@ pub struct Terms {
     pub approval_policy: String,
     /// Its effective sandbox.
     pub sandbox: String,
+    /// Its folder.
+    pub workspace: String,
+}
+
+impl Terms {
+    /// Stands for what Codex didn't say, or said at too great length to be kept. Nothing is accepted under such terms.
+    pub const UNKNOWN: &str = "unknown";
+
+    /// Whether all of them are known.
+    pub fn are_known(&self) -> bool {
+        let Self { environment: _, approval_policy, sandbox, workspace } = self;
+        [approval_policy, sandbox, workspace].iter().all(|text| !text.is_empty() && *text != Self::UNKNOWN)
+    }
 }
 
 impl Default for Terms {
     /// Nothing is known yet, and that is what a person gets to read.
     fn default() -> Self {
-        Self { environment: "local".into(), approval_policy: "unknown".into(), sandbox: "unknown".into() }
+        let unknown = || Self::UNKNOWN.to_owned();
+        Self { environment: "local".into(), approval_policy: unknown(), sandbox: unknown(), workspace: unknown() }
     }
 }
 

@@ -6,12 +6,14 @@
 //! the approval [`Act::Withheld`]. The amendments Codex proposes (`proposedExecpolicyAmendment`, …) take effect only
 //! with decisions that a phone can't make; a plain accept doesn't apply them.
 //!
+//! An elicitation of an MCP server wants a form filled in, which isn't a yes or no: it is shown, and can be declined.
+//!
 //! The app-server sends `additionalPermissions` only to clients that declared `experimentalApi`: the host must, or it
 //! would show less than it grants.
 
 use serde_json::{Map, Value};
 
-use super::{Act, Approval, Change, Content, Key, Terms};
+use super::{Act, Approval, Change, Content, Key, Terms, permissions};
 use crate::codex::message::canonical;
 use crate::codex::text::clip;
 
@@ -40,6 +42,10 @@ const COMMAND_GRANTS: &[&str] = &["additionalPermissions", "networkApprovalConte
 const FILE_CHANGE_FIELDS: &[&str] =
     &["threadId", "turnId", "itemId", "startedAtMs", "environmentId", "reason", "grantRoot"];
 
+/// Fields of `item/permissions/requestApproval`.
+const PERMISSIONS_FIELDS: &[&str] =
+    &["threadId", "turnId", "itemId", "startedAtMs", "environmentId", "reason", "cwd", "permissions"];
+
 /// Longest thread, turn or item id, in bytes; Codex's have 36.
 const ID: usize = 256;
 
@@ -54,6 +60,32 @@ pub enum Error {
     Malformed(&'static str),
 }
 
+/// The request that an approval came by, and so the form in which Codex waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `item/commandExecution/requestApproval`.
+    Command,
+    /// `item/fileChange/requestApproval`.
+    FileChange,
+    /// `item/permissions/requestApproval`.
+    Permissions,
+    /// `mcpServer/elicitation/request`.
+    Elicitation,
+}
+
+impl Form {
+    /// By the request's method; `None` if it is of a kind that is left to the desk.
+    pub fn of(method: &str) -> Option<Self> {
+        match method {
+            "item/commandExecution/requestApproval" => Some(Self::Command),
+            "item/fileChange/requestApproval" => Some(Self::FileChange),
+            "item/permissions/requestApproval" => Some(Self::Permissions),
+            "mcpServer/elicitation/request" => Some(Self::Elicitation),
+            _ => None,
+        }
+    }
+}
+
 /// What the host knows around a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
@@ -61,6 +93,8 @@ pub struct Asked<'a> {
     pub key: Key,
     /// The thread's effective rules.
     pub terms: &'a Terms,
+    /// Whether the host's rules let a phone accept for the session.
+    pub for_session: bool,
     /// When the host stops taking decisions, in Unix milliseconds.
     pub deadline_ms: u64,
 }
@@ -81,23 +115,62 @@ impl Approval {
         Self::new(params, asked, file_change_act(params, changes))
     }
 
+    /// From the params of `item/permissions/requestApproval`.
+    pub fn from_permissions_request(params: &Value, asked: Asked<'_>) -> Result<Self, Error> {
+        Self::new(params, asked, permissions_act(params))
+    }
+
+    /// From the params of `mcpServer/elicitation/request`, which names no item and perhaps no turn.
+    pub fn from_elicitation(params: &Value, asked: Asked<'_>) -> Result<Self, Error> {
+        let turn = match params.get("turnId") {
+            None | Some(Value::Null) => String::new(),
+            Some(_) => id(params, "turnId")?,
+        };
+        Self::named(id(params, "threadId")?, turn, String::new(), params, asked, elicitation_act(params))
+    }
+
     fn new(params: &Value, asked: Asked<'_>, act: Act) -> Result<Self, Error> {
+        let [thread, turn, item] = [id(params, "threadId")?, id(params, "turnId")?, id(params, "itemId")?];
+        Self::named(thread, turn, item, params, asked, act)
+    }
+
+    fn named(
+        thread: String,
+        turn: String,
+        item: String,
+        params: &Value,
+        asked: Asked<'_>,
+        act: Act,
+    ) -> Result<Self, Error> {
         let environment = text(params, "environmentId").unwrap_or(&asked.terms.environment);
+        if environment.len() > ID {
+            return Err(Error::Malformed("environmentId"));
+        }
+        let Terms { environment: _, approval_policy, sandbox, workspace } = asked.terms.clone();
+        let reason = text(params, "reason").map(Into::into);
         let approval = Self {
             key: asked.key,
             environment: environment.into(),
-            thread: id(params, "threadId")?,
-            turn: id(params, "turnId")?,
-            item: id(params, "itemId")?,
-            content: Content {
-                act,
-                reason: text(params, "reason").map(Into::into),
-                approval_policy: asked.terms.approval_policy.clone(),
-                sandbox: asked.terms.sandbox.clone(),
-            },
+            thread,
+            turn,
+            item,
+            content: Content { act, reason, approval_policy, sandbox, workspace },
+            for_session: false,
             deadline_ms: asked.deadline_ms,
         };
-        if environment.len() > ID { Err(Error::Malformed("environmentId")) } else { Ok(approval.bounded()) }
+        let mut approval = approval.under(asked.terms).bounded();
+        let repeatable = approval.acceptable() && approval.content.act.is_repeatable();
+        approval.for_session = asked.for_session && repeatable;
+        Ok(approval)
+    }
+
+    /// Withholds what would happen under terms that can't be shown.
+    fn under(mut self, terms: &Terms) -> Self {
+        if !terms.are_known() {
+            self.content.act =
+                self.content.act.withhold("Codex didn't say under which policy and sandbox, or in which folder.");
+        }
+        self
     }
 
     /// Replaces what is too large to be shown whole.
@@ -107,15 +180,24 @@ impl Approval {
         }
         let why = format!("It has {} KiB to read, more than a phone shows.", self.size() / 1024);
         let content = &mut self.content;
-        content.act = match &content.act {
-            Act::Command { command, .. } => withheld("command", command, &why),
-            Act::Files { changes, .. } => withheld("fileChange", &paths(changes), &why),
-            Act::Withheld { kind, about, .. } => withheld(kind, about, &why),
-        };
-        for text in [&mut content.approval_policy, &mut content.sandbox].into_iter().chain(&mut content.reason) {
+        content.act = content.act.withhold(&why);
+        let terms = [&mut content.approval_policy, &mut content.sandbox, &mut content.workspace];
+        for text in terms.into_iter().chain(&mut content.reason) {
             *text = clip(text, ABOUT).into();
         }
         self
+    }
+}
+
+impl Act {
+    /// What is left of it to be declined.
+    fn withhold(&self, why: &str) -> Self {
+        match self {
+            Self::Command { command, .. } => withheld("command", command, why),
+            Self::Files { changes, .. } => withheld("fileChange", &paths(changes), why),
+            Self::Permissions { permissions, .. } => withheld("permissions", permissions, why),
+            Self::Withheld { kind, about, why: first } => withheld(kind, about, first),
+        }
     }
 }
 
@@ -150,6 +232,25 @@ fn file_change_act(params: &Value, changes: Option<&[Change]>) -> Act {
             Act::Files { changes: changes.to_vec(), grant_root: text(params, "grantRoot").map(Into::into) }
         }
     }
+}
+
+fn permissions_act(params: &Value) -> Act {
+    let asked = params.get("permissions").unwrap_or(&Value::Null);
+    let withhold = |why: &str| withheld("permissions", &canonical(asked), why);
+    if let Some(field) = stranger(params, &[PERMISSIONS_FIELDS]) {
+        return withhold(&format!("It asks for something this version doesn't know: {field}."));
+    }
+    match (permissions::read(asked), text(params, "cwd")) {
+        (Some(permissions), Some(folder)) => Act::Permissions { permissions, folder: folder.into() },
+        (None, _) => withhold("It asks for permissions this version doesn't know."),
+        (_, None) => withhold("Codex didn't say in which folder."),
+    }
+}
+
+fn elicitation_act(params: &Value) -> Act {
+    let said = ["serverName", "title", "message", "description", "url"].iter().filter_map(|name| text(params, name));
+    let about = said.map(|said| clip(said, ABOUT)).collect::<Vec<_>>().join("\n");
+    withheld("elicitation", &about, "A server of the thread wants something filled in, which only the desk can do.")
 }
 
 /// The grants as one canonical JSON object, or `None` if there are none.
@@ -200,11 +301,16 @@ mod tests {
     use crate::wire::limits;
 
     fn terms() -> Terms {
-        Terms { environment: "local".into(), approval_policy: "on-request".into(), sandbox: "workspace-write".into() }
+        Terms {
+            environment: "local".into(),
+            approval_policy: "on-request".into(),
+            sandbox: "workspace-write".into(),
+            workspace: "/p".into(),
+        }
     }
 
     fn asked(terms: &Terms) -> Asked<'_> {
-        Asked { key: Key { epoch: ByteArray::new([7; 16]), request: 0 }, terms, deadline_ms: 1_000 }
+        Asked { key: Key { epoch: ByteArray::new([7; 16]), request: 0 }, terms, for_session: false, deadline_ms: 1_000 }
     }
 
     /// The thread as it stood when a story's first approval was asked for, and the request's params.
@@ -356,5 +462,79 @@ mod tests {
         let error = Approval::from_command_request(&params, asked(&terms()));
         assert_eq!(error, Err(Error::Malformed("environmentId")));
         assert!(Approval::from_file_change_request(&json!([]), None, asked(&terms())).is_err());
+    }
+
+    fn of_permissions(extra: Value) -> Approval {
+        let mut params = json!({"threadId": "t", "turnId": "1", "itemId": "i", "startedAtMs": 1, "cwd": "/p",
+            "environmentId": null, "reason": "to fetch", "permissions": {"network": {"enabled": true}}});
+        params.as_object_mut().expect("an object").extend(extra.as_object().cloned().unwrap_or_default());
+        Approval::from_permissions_request(&params, asked(&terms())).expect("an approval")
+    }
+
+    #[test]
+    fn permissions_are_shown_as_they_are_asked_for() {
+        let approval = of_permissions(json!({}));
+        let permissions = r#"{"network":{"enabled":true}}"#.to_owned();
+        assert_eq!(approval.content.act, Act::Permissions { permissions, folder: "/p".into() });
+        assert!(approval.acceptable());
+        assert_eq!(approval.content.reason.as_deref(), Some("to fetch"));
+    }
+
+    #[test]
+    fn permissions_that_this_version_does_not_know_can_not_be_accepted() {
+        assert_withheld(&of_permissions(json!({"permissions": {"macos": {}}})).content.act, "doesn't know");
+        assert_withheld(&of_permissions(json!({"permissions": null})).content.act, "doesn't know");
+        assert_withheld(&of_permissions(json!({"scope": "session"})).content.act, "scope");
+        assert_withheld(&of_permissions(json!({"cwd": null})).content.act, "folder");
+    }
+
+    #[test]
+    fn what_a_server_wants_filled_in_can_only_be_declined() {
+        let params = json!({"threadId": "t", "turnId": null, "serverName": "mail", "mode": "url",
+            "message": "Sign in", "url": "https://example.org", "elicitationId": "e"});
+        let approval = Approval::from_elicitation(&params, asked(&terms())).expect("an approval");
+        let Act::Withheld { kind, about, .. } = &approval.content.act else { panic!("{approval:?}") };
+        assert_eq!((kind.as_str(), about.as_str()), ("elicitation", "mail\nSign in\nhttps://example.org"));
+        assert_eq!((approval.turn.as_str(), approval.item.as_str()), ("", ""));
+        let malformed = json!({"threadId": "t", "turnId": 7, "serverName": "mail"});
+        assert_eq!(Approval::from_elicitation(&malformed, asked(&terms())), Err(Error::Malformed("turnId")));
+    }
+
+    #[test]
+    fn nothing_is_accepted_under_terms_that_are_not_known() {
+        let unknown = |change: fn(&mut Terms)| {
+            let mut terms = terms();
+            change(&mut terms);
+            let approval = Approval::from_command_request(&command(json!({})), asked(&terms)).expect("an approval");
+            assert_withheld(&approval.content.act, "didn't say");
+        };
+        unknown(|terms| terms.sandbox = Terms::UNKNOWN.into());
+        unknown(|terms| terms.approval_policy = Terms::UNKNOWN.into());
+        unknown(|terms| terms.workspace = String::new());
+        unknown(|terms| *terms = Terms::default());
+    }
+
+    #[test]
+    fn a_sandbox_too_long_to_be_kept_is_unknown_and_never_half() {
+        let roots: Vec<_> = (0..1000).map(|n| format!("/root{n}")).collect();
+        let sandbox = json!({"type": "workspaceWrite", "networkAccess": true, "writableRoots": roots});
+        let resumed = json!({"thread": {"id": "t", "cwd": "/p"}, "approvalPolicy": "on-request", "sandbox": sandbox});
+        let thread = Thread::from_resume(&resumed).expect("a thread");
+        assert_eq!(thread.terms().sandbox, Terms::UNKNOWN);
+        assert!(!thread.terms().are_known());
+    }
+
+    #[test]
+    fn accepting_for_the_session_is_offered_only_where_the_host_does_and_it_means_something() {
+        let terms = terms();
+        let offering = Asked { for_session: true, ..asked(&terms) };
+        let of_command = |extra, asked| Approval::from_command_request(&command(extra), asked).expect("an approval");
+        assert!(of_command(json!({}), offering).for_session);
+        assert!(!of_command(json!({}), asked(&terms)).for_session);
+        assert!(!of_command(json!({"runAs": "root"}), offering).for_session);
+        let params = json!({"threadId": "t", "turnId": "1", "itemId": "i", "cwd": "/p",
+            "permissions": {"network": {"enabled": true}}});
+        let permissions = Approval::from_permissions_request(&params, offering).expect("an approval");
+        assert!(permissions.acceptable() && !permissions.for_session);
     }
 }

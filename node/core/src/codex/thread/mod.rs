@@ -164,6 +164,7 @@ impl Thread {
             environment: self.environment.clone().unwrap_or(unknown.environment),
             approval_policy: self.approval_policy.clone().unwrap_or(unknown.approval_policy),
             sandbox: self.sandbox.clone().unwrap_or(unknown.sandbox),
+            workspace: self.folder.clone(),
         }
     }
 

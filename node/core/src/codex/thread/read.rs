@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::item::{ID, text};
 use super::{Item, ItemKind, Progress, Status, Thread, Turn, TurnStatus};
+use crate::codex::approval::Terms;
 use crate::codex::message::canonical;
 use crate::codex::text::clip;
 
@@ -19,7 +20,7 @@ pub enum Error {
 pub(super) const LINE: usize = 1024;
 /// Bytes of a folder's path that are kept.
 const PATH: usize = 4 * 1024;
-/// Bytes of a failure's text, a policy or a sandbox that are kept.
+/// Bytes of a failure's text that are kept; a longer policy or sandbox isn't kept at all.
 const NOTE: usize = 4 * 1024;
 
 impl Thread {
@@ -87,10 +88,12 @@ impl Thread {
         if settings.get("effort").is_some() || effort.is_some() {
             self.effort = effort.map(|name| clip(name, ID).into());
         }
+        // Half a policy would be read as a whole one.
+        let whole = |term: &String| if term.len() <= NOTE { term.clone() } else { Terms::UNKNOWN.into() };
         let policy = settings.get("approvalPolicy").map(describe);
-        set(&mut self.approval_policy, policy.as_deref().map(|policy| clip(policy, NOTE)));
+        set(&mut self.approval_policy, policy.as_ref().map(whole).as_deref());
         let sandbox = settings.get("sandboxPolicy").or_else(|| settings.get("sandbox")).map(describe);
-        set(&mut self.sandbox, sandbox.as_deref().map(|sandbox| clip(sandbox, NOTE)));
+        set(&mut self.sandbox, sandbox.as_ref().map(whole).as_deref());
     }
 }
 

@@ -65,7 +65,9 @@ fn approval(act: Act) -> Approval {
             reason: Some("to see whether it builds".into()),
             approval_policy: "on-request".into(),
             sandbox: "workspace-write".into(),
+            workspace: "/home/me/project".into(),
         },
+        for_session: false,
         deadline_ms: 1_800_086_400_000,
     }
 }
@@ -78,6 +80,11 @@ fn files() -> Approval {
     let change =
         Change { path: "/home/me/project/a".into(), kind: "add".into(), moved_to: None, diff: "hello\n".into() };
     approval(Act::Files { changes: vec![change], grant_root: None })
+}
+
+fn permissions() -> Approval {
+    let permissions = r#"{"network":{"enabled":true}}"#.into();
+    approval(Act::Permissions { permissions, folder: "/home/me/project".into() })
 }
 
 fn withheld() -> Approval {
@@ -169,7 +176,7 @@ pub(crate) fn envelopes() -> Vec<Envelope> {
         state(CodexState::Ready("0.169.0".into())),
         state(CodexState::Away("starting".into())),
         Envelope::Snapshot(Snapshot { thread: thread() }),
-        Envelope::Approvals(Approvals { open: vec![command(), files(), withheld()] }),
+        Envelope::Approvals(Approvals { open: vec![command(), files(), permissions(), withheld()] }),
         Envelope::Approval(command()),
         resolved(Outcome::Accepted, Some(device().node_id())),
         resolved(Outcome::Elsewhere, None),

@@ -1,0 +1,272 @@
+//! What waits for a person, approvals and questions, and who decided. Pure: the bridge brings what happened and the
+//! time, and carries out the answers.
+//!
+//! ```text
+//!            decide, answer (first valid one)    Codex confirms
+//!   open ───────────────────────────────▶ decided ─────────────▶ gone: accepted, declined, cancelled, by whom
+//!     ├── Codex confirms without us ───────────────────────────▶ gone: elsewhere
+//!     └── the app-server is gone ──────────────────────────────▶ gone: lost
+//! ```
+//! A decision only counts against the ledger's own entry, so a phone can't widen what it approves; and only with a
+//! right that holds at that moment, whenever the decision was signed.
+
+use std::collections::BTreeMap;
+
+use farhelm_core::codex::approval::{Approval, Form, Key, Outcome};
+use farhelm_core::codex::decision::{Answer, Decision, Error, SignedDecision};
+use farhelm_core::codex::question::{Answers, Question};
+use farhelm_core::identity::NodeId;
+use farhelm_core::policy::{Entitlement, Right};
+use farhelm_core::wire::envelope::{Approvals, DecisionRefusal, Questions, Resolved};
+use farhelm_core::wire::{Envelope, limits};
+use serde_json::Value;
+
+/// Matters kept open at once. Codex asks once a turn; beyond this the desk has to decide.
+pub const OPEN: usize = 128;
+
+/// How long phones may decide after Codex asked. The desk isn't bound by it.
+pub const DEADLINE_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// What the list around approvals or questions takes of an envelope; each brings more of its own when it travels alone.
+const LIST: usize = 64;
+
+/// Everything that is open on this host.
+#[derive(Debug)]
+pub struct Ledger {
+    host: NodeId,
+    entries: BTreeMap<Key, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    matter: Matter,
+    decided: Option<(NodeId, Outcome)>,
+}
+
+/// What Codex asks.
+#[derive(Debug)]
+enum Matter {
+    Approval(Approval, Form),
+    Question(Question),
+}
+
+impl Matter {
+    fn thread(&self) -> &str {
+        match self {
+            Self::Approval(approval, _) => &approval.thread,
+            Self::Question(question) => &question.thread,
+        }
+    }
+
+    fn turn(&self) -> &str {
+        match self {
+            Self::Approval(approval, _) => &approval.turn,
+            Self::Question(question) => &question.turn,
+        }
+    }
+}
+
+/// A device that wants something done now, and what it may.
+#[derive(Debug, Clone, Copy)]
+pub struct By<'a> {
+    /// Which.
+    pub device: NodeId,
+    /// What it may do, as it stands now.
+    pub entitlement: &'a Entitlement,
+    /// The canonical folder of the thread that it is about, if that is known.
+    pub folder: Option<&'a str>,
+    /// Unix milliseconds.
+    pub now_ms: u64,
+}
+
+impl By<'_> {
+    fn unless_entitled(&self, needed: Right) -> Result<(), DecisionRefusal> {
+        let covered = self.folder.is_some_and(|folder| self.entitlement.covers(folder));
+        let may = self.entitlement.may(needed, self.now_ms) && covered;
+        if may { Ok(()) } else { Err(DecisionRefusal::NotAllowed) }
+    }
+}
+
+impl Ledger {
+    /// An empty ledger of this host.
+    pub const fn new(host: NodeId) -> Self {
+        Self { host, entries: BTreeMap::new() }
+    }
+
+    /// Takes an approval in, and in which form Codex waits for its answer. `false` if it is known already (Codex repeats
+    /// open ones on every resume), or if there are too many. One that was withheld is replaced when a repetition can be
+    /// shown.
+    pub fn open(&mut self, approval: Approval, form: Form) -> bool {
+        match self.entries.get(&approval.key) {
+            Some(Entry { matter: Matter::Approval(known, _), decided: None })
+                if !known.acceptable() && approval.acceptable() => {}
+            Some(_) => return false,
+            None if self.entries.len() >= OPEN => return false,
+            None => {}
+        }
+        self.entries.insert(approval.key, Entry { matter: Matter::Approval(approval, form), decided: None });
+        true
+    }
+
+    /// Takes a question in; `false` as for [`open`](Self::open).
+    pub fn ask(&mut self, question: Question) -> bool {
+        let new = !self.entries.contains_key(&question.key) && self.entries.len() < OPEN;
+        if new {
+            self.entries.insert(question.key, Entry { matter: Matter::Question(question), decided: None });
+        }
+        new
+    }
+
+    /// The thread that this is about.
+    pub fn thread(&self, key: Key) -> Option<&str> {
+        self.entries.get(&key).map(|entry| entry.matter.thread())
+    }
+
+    /// The approvals that wait for a decision, oldest first.
+    pub fn pending(&self) -> Vec<Approval> {
+        let approval = |matter: &Matter| match matter {
+            Matter::Approval(approval, _) => Some(approval.clone()),
+            Matter::Question(_) => None,
+        };
+        self.waiting().filter_map(approval).collect()
+    }
+
+    /// The questions that wait for an answer, oldest first.
+    pub fn questions(&self) -> Vec<Question> {
+        let question = |matter: &Matter| match matter {
+            Matter::Question(question) => Some(question.clone()),
+            Matter::Approval(..) => None,
+        };
+        self.waiting().filter_map(question).collect()
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &Matter> {
+        self.entries.values().filter(|entry| entry.decided.is_none()).map(|entry| &entry.matter)
+    }
+
+    /// What is open on the threads that `shown` lets through, as envelopes: a list of each kind with as many as fit, and
+    /// each of the rest by itself.
+    pub fn announcement(&self, shown: impl Fn(&str) -> bool) -> Vec<Envelope> {
+        let approvals = self.pending().into_iter().filter(|approval| shown(&approval.thread));
+        let (open, rest) = split(approvals, Envelope::Approval);
+        let (asked, further) = split(self.questions().into_iter().filter(|q| shown(&q.thread)), Envelope::Question);
+        let lists = [Envelope::Approvals(Approvals { open }), Envelope::Questions(Questions { open: asked })];
+        lists.into_iter().chain(rest).chain(further).collect()
+    }
+
+    /// Takes a device's decision; the first valid one wins. `for_session` is whether the host's rules let phones accept
+    /// for a session now. The caller sends the answer and, if that fails, calls [`reopen`](Self::reopen).
+    pub fn decide(
+        &mut self,
+        by: By<'_>,
+        signed: &SignedDecision,
+        for_session: bool,
+    ) -> Result<Answer, DecisionRefusal> {
+        let entry = self.entries.get_mut(&signed.key).ok_or(DecisionRefusal::Over)?;
+        let Matter::Approval(approval, form) = &entry.matter else { return Err(DecisionRefusal::Over) };
+        if entry.decided.is_some() {
+            return Err(DecisionRefusal::Over);
+        }
+        by.unless_entitled(Right::Approver)?;
+        if by.now_ms > approval.deadline_ms {
+            return Err(DecisionRefusal::Late);
+        }
+        let verified = signed.verify(by.device, self.host, approval).map_err(|error| match error {
+            Error::NotAcceptable => DecisionRefusal::TooLarge,
+            Error::NotOffered => DecisionRefusal::NotOffered,
+            Error::OtherApproval | Error::OtherContent | Error::Signature => DecisionRefusal::NotWhatIsShown,
+        })?;
+        if verified.decision() == Decision::AcceptForSession && !for_session {
+            return Err(DecisionRefusal::NotOffered);
+        }
+        entry.decided = Some((by.device, verified.decision().outcome()));
+        Ok(verified.answer(*form))
+    }
+
+    /// Takes a device's answers to a question; the first ones win. What Codex is answered; if that fails, call
+    /// [`reopen`](Self::reopen).
+    pub fn answer(&mut self, by: By<'_>, answers: &Answers) -> Result<Value, DecisionRefusal> {
+        let entry = self.entries.get_mut(&answers.key).ok_or(DecisionRefusal::Over)?;
+        let Matter::Question(question) = &entry.matter else { return Err(DecisionRefusal::Over) };
+        if entry.decided.is_some() {
+            return Err(DecisionRefusal::Over);
+        }
+        by.unless_entitled(Right::Operator)?;
+        let result = question.result(answers).ok_or(DecisionRefusal::NotWhatIsShown)?;
+        entry.decided = Some((by.device, Outcome::Accepted));
+        Ok(result)
+    }
+
+    /// The answer could not be sent: it is open again, unless it is over.
+    pub fn reopen(&mut self, key: Key) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.decided = None;
+        }
+    }
+
+    /// Codex says that a request is answered: of which thread, and how it ended. `None` if it wasn't one of ours.
+    pub fn resolve(&mut self, key: Key) -> Option<Over> {
+        let entry = self.entries.remove(&key)?;
+        let (outcome, by) = match entry.decided {
+            Some((by, outcome)) => (outcome, Some(by)),
+            None => (Outcome::Elsewhere, None),
+        };
+        Some(Over { thread: entry.matter.thread().to_owned(), resolved: Resolved { key, outcome, by } })
+    }
+
+    /// A turn ended, and with it whatever it still asked (an interrupted turn resolves nothing by itself).
+    pub fn end_turn(&mut self, thread: &str, turn: &str) -> Vec<Over> {
+        let of_turn = |entry: &Entry| entry.matter.thread() == thread && entry.matter.turn() == turn;
+        let keys: Vec<_> = self.entries.iter().filter(|(_, e)| of_turn(e)).map(|(k, _)| *k).collect();
+        keys.into_iter().filter_map(|key| self.resolve(key)).collect()
+    }
+
+    /// The app-server is gone, and with it everything it asked.
+    pub fn lose_all(&mut self) -> Vec<Over> {
+        let lost = |(key, entry): (Key, Entry)| Over {
+            thread: entry.matter.thread().to_owned(),
+            resolved: Resolved { key, outcome: Outcome::Lost, by: None },
+        };
+        std::mem::take(&mut self.entries).into_iter().map(lost).collect()
+    }
+
+    /// How to decline what nobody decided in time. A question has no deadline.
+    pub fn expired(&self, now_ms: u64) -> Vec<Answer> {
+        let late = |entry: &Entry| match &entry.matter {
+            Matter::Approval(approval, form) if now_ms > approval.deadline_ms && entry.decided.is_none() => {
+                Some(Answer::decline(approval.key, *form))
+            }
+            _ => None,
+        };
+        self.entries.values().filter_map(late).collect()
+    }
+}
+
+/// Something that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Over {
+    /// Its thread.
+    pub thread: String,
+    /// What devices are told.
+    pub resolved: Resolved,
+}
+
+/// As many as fit one list, and the rest as envelopes of their own.
+fn split<T: Clone>(all: impl Iterator<Item = T>, alone: impl Fn(T) -> Envelope) -> (Vec<T>, Vec<Envelope>) {
+    let mut room = limits::ENVELOPE - LIST;
+    let (mut open, mut further) = (Vec::new(), Vec::new());
+    for one in all {
+        let alone = alone(one.clone());
+        match room.checked_sub(alone.encode().len()) {
+            Some(left) if further.is_empty() => {
+                room = left;
+                open.push(one);
+            }
+            _ => further.push(alone),
+        }
+    }
+    (open, further)
+}
+
+#[cfg(test)]
+mod tests;
