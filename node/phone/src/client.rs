@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use farhelm_core::identity::NodeId;
 use farhelm_core::pairing::Ticket;
+use farhelm_core::policy::Entitlement;
 use farhelm_overlay::{Endpoint, Multiaddr, Transports};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
@@ -67,6 +68,8 @@ pub struct KnownHost {
     pub name: String,
     /// How it stands with the pairing.
     pub standing: Standing,
+    /// What it said last that this phone may do there; `None` before the first session.
+    pub entitlement: Option<Entitlement>,
 }
 
 /// How it stands with a pairing, as far as the phone remembers.
@@ -237,12 +240,16 @@ impl Supervised {
 
 impl KnownHost {
     fn new(id: NodeId, record: Option<Record>) -> Self {
-        let Some(record) = record else { return Self { id, name: String::new(), standing: Standing::Damaged } };
+        let Some(record) = record else { return Self::damaged(id) };
         let standing = match (record.removed_at_ms, &record.confirmed) {
             (Some(at_ms), _) => Standing::Removed { at_ms },
             (None, Some(_)) => Standing::Paired,
             (None, None) => Standing::Pending,
         };
-        Self { id, name: record.name, standing }
+        Self { id, name: record.name, standing, entitlement: record.entitlement }
+    }
+
+    fn damaged(id: NodeId) -> Self {
+        Self { id, name: String::new(), standing: Standing::Damaged, entitlement: None }
     }
 }

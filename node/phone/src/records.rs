@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::Ticket;
+use farhelm_core::policy::Entitlement;
 use farhelm_core::session::PairingSecret;
 use farhelm_core::wire::envelope::HostState;
 use farhelm_core::wire::{cbor, limits};
@@ -23,12 +24,15 @@ use crate::key_store::{self, KeyStore};
 const IDENTITY: &str = "identity";
 const PREFIX: &str = "host/";
 const VERSION: u8 = 1;
-/// A record: two secrets, a name, and addresses of at most [`ADDRESSES`] each way.
-const LIMIT: usize = 16 * 1024;
+/// A record: two secrets, a name, addresses of at most [`ADDRESSES`] each way, and as many folders.
+const LIMIT: usize = 64 * 1024;
 /// Relays, and direct addresses, that are remembered of one host.
 const ADDRESSES: usize = 16;
 /// One address as text: a DNS name at its longest, a certificate hash, a peer id.
 const ADDRESS: usize = 512;
+/// Folders that are remembered of what one host allows, and the bytes of one; longer paths are hardly ever in use.
+const FOLDERS: usize = 32;
+const FOLDER: usize = 1024;
 /// A store may ask the person (a fingerprint), so it gets a person's time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -61,6 +65,8 @@ pub(crate) struct Record {
     pub(crate) confirmed: Option<PairingSecret>,
     pub(crate) pending: Option<PairingSecret>,
     pub(crate) removed_at_ms: Option<u64>,
+    /// What the host said last that this phone may do.
+    pub(crate) entitlement: Option<Entitlement>,
 }
 
 impl Record {
@@ -74,6 +80,7 @@ impl Record {
             confirmed: None,
             pending: None,
             removed_at_ms: None,
+            entitlement: None,
         }
     }
 
@@ -100,6 +107,7 @@ impl Record {
     /// The host removed this phone: the secrets are worth nothing any more.
     pub(crate) fn remove(&mut self, at_ms: u64) {
         (self.confirmed, self.pending, self.removed_at_ms) = (None, None, Some(at_ms));
+        self.entitlement = None;
     }
 
     /// Takes over the name the host gives itself; whether it changed.
@@ -112,14 +120,16 @@ impl Record {
         changed
     }
 
-    /// Takes over where the host says it can be reached. An empty list says "not now", not "never again".
+    /// Takes over where the host says it can be reached, and what it allows. An empty list of addresses says "not
+    /// now", not "never again".
     pub(crate) fn learn(&mut self, state: &HostState) -> bool {
         let host = self.host.to_peer_id();
         let relays =
             readable(&state.relays, |address| matches!(address.iter().last(), Some(Protocol::P2p(p)) if p != host));
         let direct =
             readable(&state.direct, |a| !a.iter().any(|p| matches!(p, Protocol::P2p(_) | Protocol::P2pCircuit)));
-        let before = (self.relays.clone(), self.direct.clone());
+        let before = (self.relays.clone(), self.direct.clone(), self.entitlement.clone());
+        self.entitlement = Some(bounded(&state.entitlement));
         if !relays.is_empty() {
             self.relays = relays;
         }
@@ -127,7 +137,7 @@ impl Record {
             self.direct = direct;
         }
         let renamed = self.rename(&state.name);
-        renamed || before != (self.relays.clone(), self.direct.clone())
+        renamed || before != (self.relays.clone(), self.direct.clone(), self.entitlement.clone())
     }
 
     fn encode(&self, phone: NodeId) -> Zeroizing<Vec<u8>> {
@@ -142,6 +152,7 @@ impl Record {
             confirmed: bytes(&self.confirmed),
             pending: bytes(&self.pending),
             removed_at_ms: self.removed_at_ms,
+            entitlement: self.entitlement.clone(),
         }))
     }
 
@@ -159,6 +170,7 @@ impl Record {
             confirmed: secret(&stored.confirmed),
             pending: secret(&stored.pending),
             removed_at_ms: stored.removed_at_ms,
+            entitlement: stored.entitlement.clone(),
         };
         let usable = record.removed_at_ms.is_some() || record.confirmed.is_some() || record.pending.is_some();
         if usable { Ok(record) } else { Err(Error::Damaged(host)) }
@@ -169,6 +181,13 @@ impl Record {
 fn readable(texts: &[String], fits: impl Fn(&Multiaddr) -> bool) -> Vec<Multiaddr> {
     let short = texts.iter().filter(|text| text.len() <= ADDRESS);
     short.filter_map(|text| text.parse().ok()).filter(|address| fits(address)).take(ADDRESSES).collect()
+}
+
+/// What a host says that this phone may do, with no more folders than are remembered. It is shown only: the host
+/// enforces it.
+fn bounded(entitlement: &Entitlement) -> Entitlement {
+    let short = entitlement.folders.iter().filter(|folder| folder.len() <= FOLDER);
+    Entitlement { folders: short.take(FOLDERS).cloned().collect(), ..*entitlement }
 }
 
 pub(crate) fn clipped(name: &str) -> String {
@@ -187,6 +206,7 @@ struct Stored {
     confirmed: Option<ByteArray<32>>,
     pending: Option<ByteArray<32>>,
     removed_at_ms: Option<u64>,
+    entitlement: Option<Entitlement>,
 }
 
 impl Drop for Stored {
@@ -262,6 +282,8 @@ fn name_of(host: NodeId) -> String {
 
 #[cfg(test)]
 mod tests {
+    use farhelm_core::policy::Right;
+
     use super::*;
     use crate::key_store::Memory;
 
@@ -279,6 +301,7 @@ mod tests {
             confirmed: Some(PairingSecret::from_bytes([1; 32])),
             pending: Some(PairingSecret::from_bytes([2; 32])),
             removed_at_ms: None,
+            entitlement: Some(Entitlement::default()),
         }
     }
 
@@ -385,6 +408,21 @@ mod tests {
         assert!(!record.learn(&state(&["nonsense", &itself, "/ip4/192.0.2.9/tcp/1"], &[&long, &circuit, "nonsense"])));
         assert!(record.learn(&state(&[], &["/ip4/198.51.100.1/tcp/9"])));
         assert_eq!(record.direct, ["/ip4/198.51.100.1/tcp/9".parse().unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn what_a_host_allows_is_remembered_within_bounds_and_over_a_restart() {
+        let mut record = record();
+        let folders = (0..100).map(|n| format!("/{n}/{}", "x".repeat(FOLDER - 10))).chain(["y".repeat(FOLDER + 1)]);
+        let entitlement = Entitlement { right: Right::Operator, folders: folders.rev().collect(), until_ms: Some(7) };
+        let state = HostState { entitlement: entitlement.clone(), ..state(&[], &[]) };
+        assert!(record.learn(&state) && !record.learn(&state), "news once");
+        let kept = Entitlement { folders: entitlement.folders[1..=FOLDERS].to_vec(), ..entitlement };
+        let (records, _) = Records::open(Arc::new(Memory::default())).await.unwrap();
+        records.put(&record).await.unwrap();
+        assert_eq!(records.get(host()).await.unwrap().entitlement, Some(kept));
+        record.remove(1);
+        assert_eq!(record.entitlement, None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use farhelm_core::policy::{Folders, Right, Terms, Until, is_within};
+use farhelm_core::policy::{Entitlement, Folders, Right, Terms, Until, is_within};
 
 use super::{Exit, Failure, when};
 use crate::host::control::{GrantRow, Why};
@@ -71,8 +71,16 @@ impl From<Why> for Exit {
 
 /// A grant in a list: `operator in /srv/a, until 2030-01-31 19:00 CET`.
 pub(super) fn row(grant: &GrantRow) -> String {
-    let folders = grant.folders.as_ref().map(|all| format!(" in {}", places(all, None, ", ")));
+    let folders = grant.folders.as_ref().map(|all| match all.as_slice() {
+        [] => " in no folder".into(),
+        all => format!(" in {}", places(all, None, ", ")),
+    });
     format!("{}{}{}", grant.right, folders.unwrap_or_default(), end(grant).unwrap_or_default())
+}
+
+/// What a host said that this phone may do there, in a list. Whether its time is over is the host's to say.
+pub(super) fn entitled(Entitlement { right, folders, until_ms }: &Entitlement) -> String {
+    row(&GrantRow { right: *right, folders: Some(folders.clone()), until_ms: *until_ms, expired: false })
 }
 
 /// A grant in a sentence: `It may … , in …, until … .`

@@ -5,6 +5,7 @@ use farhelm_phone::{KnownHost, Standing};
 use serde_json::json;
 
 use super::{Context, Failure, choose, open, report};
+use crate::cli::grant;
 use crate::terminal::sanitize;
 
 /// List the hosts this phone is paired with
@@ -40,7 +41,8 @@ fn row(host: &KnownHost) -> String {
         Standing::Removed { .. } => "removed at the desk; pair again",
         Standing::Damaged => "what was remembered is damaged; pair again",
     };
-    format!("{}  {}  {standing}", host.id, sanitize::line(&host.name))
+    let may = host.entitlement.as_ref().map(|entitlement| format!("  {}", grant::entitled(entitlement)));
+    format!("{}  {}  {standing}{}", host.id, sanitize::line(&host.name), may.unwrap_or_default())
 }
 
 pub(super) async fn forget(args: Forget, context: &Context) -> Result<(), Failure> {
@@ -58,4 +60,26 @@ pub(super) async fn forget(args: Forget, context: &Context) -> Result<(), Failur
     })?;
     context.note("At the desk this phone is still listed; `farhelm devices revoke` removes it there.");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use farhelm_core::identity::Identity;
+    use farhelm_core::policy::{Entitlement, Right};
+
+    use super::*;
+
+    #[test]
+    fn a_row_says_what_the_host_allows_once_it_has_said_so() {
+        let id = Identity::from_seed(&[1; 32]).node_id();
+        let host = KnownHost { id, name: "desk".into(), standing: Standing::Paired, entitlement: None };
+        assert_eq!(row(&host), format!("{id}  desk  paired"));
+        let allows = |folders: &[&str]| {
+            let folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
+            let entitlement = Entitlement { right: Right::Approver, folders, until_ms: None };
+            row(&KnownHost { entitlement: Some(entitlement), ..host.clone() })
+        };
+        assert_eq!(allows(&["/srv/a", "/srv/\x1b[2J"]), format!("{id}  desk  paired  approver in /srv/a, /srv/␛[2J"));
+        assert_eq!(allows(&[]), format!("{id}  desk  paired  approver in no folder"));
+    }
 }

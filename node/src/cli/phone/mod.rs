@@ -162,7 +162,7 @@ mod tests {
     use farhelm_core::identity::Identity;
 
     fn host(seed: u8, name: &str, standing: Standing) -> KnownHost {
-        KnownHost { id: Identity::from_seed(&[seed; 32]).node_id(), name: name.into(), standing }
+        KnownHost { id: Identity::from_seed(&[seed; 32]).node_id(), name: name.into(), standing, entitlement: None }
     }
 
     fn code(known: &[KnownHost], which: Option<&str>) -> Result<KnownHost, Exit> {

@@ -2,6 +2,7 @@
 
 use farhelm_core::codex::approval::{Approval, Warning};
 use farhelm_core::codex::thread::{Summary, TurnStatus};
+use farhelm_core::policy::Entitlement;
 use farhelm_phone::{Connection, KnownHost, Standing, Via};
 use serde_json::{Value, json};
 
@@ -17,7 +18,17 @@ pub(super) fn host(host: &KnownHost) -> Value {
         Standing::Removed { at_ms } => ("removed", Some(at_ms)),
         Standing::Damaged => ("damaged", None),
     };
-    json!({"is": "host", "host": host.id.to_string(), "name": host.name, "standing": standing, "removed_at_ms": removed_at_ms})
+    let entitlement = host.entitlement.as_ref().map(
+        |Entitlement { right, folders, until_ms }| json!({"right": right, "folders": folders, "until_ms": until_ms}),
+    );
+    json!({
+        "is": "host",
+        "host": host.id.to_string(),
+        "name": host.name,
+        "standing": standing,
+        "removed_at_ms": removed_at_ms,
+        "entitlement": entitlement,
+    })
 }
 
 /// A row of `threads`, whose fields are the protocol's.
