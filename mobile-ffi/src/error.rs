@@ -120,6 +120,9 @@ pub enum DecideError {
     /// It can't be shown whole, so it can't be accepted from a phone. Nothing was sent.
     #[error("{0}")]
     NotShownWhole(String),
+    /// The host doesn't take this one for the whole session. Nothing was decided.
+    #[error("{0}")]
+    NotOffered(String),
     /// It was over before: somebody else decided, the turn ended, or Codex restarted.
     #[error("{0}")]
     Over(String),
@@ -219,6 +222,7 @@ impl From<phone::DecideError> for DecideError {
         let said = error.to_string();
         match error {
             E::NotShownWhole => Self::NotShownWhole(said),
+            E::NotOffered => Self::NotOffered(said),
             E::Over { .. } => Self::Over(said),
             E::NotWhatIsShown => Self::NotWhatIsShown(said),
             E::Late => Self::Late(said),
