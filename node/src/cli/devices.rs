@@ -40,6 +40,9 @@ enum DevicesCommand {
 }
 
 /// Change what a phone may do; what isn't named stays as it is
+///
+/// It holds from the moment this returns, for sessions under way as well. The last owner may be lowered too: then no
+/// phone is owner until one is made so here, as only a phone that is paired while none is becomes owner by itself.
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("change").required(true).multiple(true).args(["right", "folders", "host_folders", "until", "for_good"])),
