@@ -45,6 +45,7 @@ use app_server::{AppServer, Source, State};
 use bridge::Bridge;
 use desk::{Desk, Desks};
 use devices::Devices;
+use folders::{HostFolders, Keeper, Opened};
 use invitation::Invitation;
 use sessions::Sessions;
 
@@ -101,6 +102,7 @@ pub struct Host {
     endpoint: Endpoint,
     app_server: AppServer,
     bridge: Bridge,
+    folders: Keeper,
     about: watch::Receiver<HostState>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -130,17 +132,20 @@ impl Host {
             direct: Vec::new(),
         };
         let (publish, about) = watch::channel(state);
+        let start = folders::canonical(&folder).unwrap_or(folder);
+        let folders = Keeper::start(app_server.clone(), &start, stop.clone());
         let bridge = Bridge::start(
             identity.node_id(),
             app_server.clone(),
             events,
             about.clone(),
-            Defaults::new(folder),
+            Defaults::new(start),
             stop.clone(),
         );
         let desks = Desks::default();
         let name = config.name;
-        let host = Self { identity, name, store, devices, desks, endpoint, app_server, bridge, about, stop, tasks };
+        let host =
+            Self { identity, name, store, devices, desks, endpoint, app_server, bridge, folders, about, stop, tasks };
         host.run(incoming, publish);
         host.apply_relays().await?;
         Ok(host)
@@ -175,6 +180,22 @@ impl Host {
     /// How it stands with Codex, in full, and its changes.
     pub fn codex(&self) -> watch::Receiver<State> {
         self.app_server.state()
+    }
+
+    /// The folders in which devices are at home and threads can be started, and their changes.
+    pub fn folders(&self) -> watch::Receiver<Arc<HostFolders>> {
+        self.folders.folders()
+    }
+
+    /// What was opened for Codex to work in since the host started: its start folder first.
+    pub fn opened(&self) -> watch::Receiver<Vec<Opened>> {
+        self.folders.opened()
+    }
+
+    /// Opens a folder because a person at the desk wants phones to start threads there: Codex trusts it afterwards, in
+    /// its config.toml, unless a person marked it as not to be trusted.
+    pub async fn open_folder(&self, folder: &str) -> Opened {
+        self.folders.open(folder).await
     }
 
     /// The node, to look at.

@@ -23,6 +23,8 @@ pub(crate) struct Server {
     clients: BTreeMap<Client, bool>,
     /// In order of creation.
     threads: Vec<Thread>,
+    /// The trust levels of its config, by folder.
+    projects: BTreeMap<String, Value>,
 }
 
 /// An error to answer with.
@@ -35,7 +37,7 @@ impl Server {
     /// A server whose threads start in `folder` unless told otherwise.
     pub(crate) fn new(folder: &Path, files: Box<dyn Files>) -> Self {
         let (serial, clients, threads) = (Serial::default(), BTreeMap::new(), Vec::new());
-        Self { files, folder: folder.to_owned(), serial, clients, threads }
+        Self { files, folder: folder.to_owned(), serial, clients, threads, projects: BTreeMap::new() }
     }
 
     /// A client came.
@@ -119,6 +121,8 @@ impl Server {
             "turn/steer" => self.turn_steer(params, now, after),
             "turn/interrupt" => self.turn_interrupt(params, now, after),
             "model/list" => Ok(json!({"data": [model()], "nextCursor": null})),
+            "config/read" => Ok(self.config()),
+            "config/value/write" => self.config_write(params),
             other => refuse(format!("Invalid request: unknown variant `{other}`, expected one of {METHODS}")),
         }
     }
@@ -132,6 +136,28 @@ impl Server {
             "userAgent": format!("{name}/{CODEX_VERSION} (scripted agent)"), "codexHome": self.folder,
             "platformFamily": std::env::consts::FAMILY, "platformOs": std::env::consts::OS,
         }))
+    }
+
+    /// Of the config only what is said about folders.
+    fn config(&self) -> Value {
+        let projects: serde_json::Map<_, _> =
+            self.projects.iter().map(|(folder, level)| (folder.clone(), json!({"trust_level": level}))).collect();
+        json!({"config": {"projects": projects}, "origins": {}, "layers": null})
+    }
+
+    /// Only a folder's trust level can be written: `projects."/folder".trust_level`.
+    fn config_write(&mut self, params: &Value) -> Answer {
+        let key = params["keyPath"].as_str().ok_or_else(|| missing("keyPath"))?;
+        let folder = key.strip_prefix("projects.").and_then(|rest| rest.strip_suffix(".trust_level"));
+        let Some(folder) = folder.and_then(|quoted| serde_json::from_str::<String>(quoted).ok()) else {
+            return refuse(format!("the scripted agent has no setting {key}"));
+        };
+        if self.projects.len() >= PROJECTS {
+            return refuse("the scripted agent keeps no more folders");
+        }
+        self.projects.insert(folder, params["value"].clone());
+        let file = self.folder.join("config.toml");
+        Ok(json!({"status": "ok", "version": "scripted", "filePath": file, "overriddenMetadata": null}))
     }
 
     fn thread_start(&mut self, client: Client, params: &Value, now: u64, after: &mut Outbox) -> Answer {
@@ -331,11 +357,14 @@ fn model() -> Value {
 const MODEL: &str = "gpt-5.5";
 const METHODS: &str = "`initialize`, `thread/start`, `thread/list`, `thread/loaded/list`, `thread/read`, \
                        `thread/resume`, `thread/unsubscribe`, `thread/turns/list`, `thread/items/list`, \
-                       `turn/start`, `turn/steer`, `turn/interrupt`, `model/list`";
+                       `turn/start`, `turn/steer`, `turn/interrupt`, `model/list`, `config/read`, \
+                       `config/value/write`";
 const DEPRECATED: &str = "Full-history hydration is deprecated for paginated threads; omit `includeTurns` or set it \
                           to `false`, then page with `thread/turns/list` and `thread/items/list`.";
 /// Threads that a server keeps.
 const THREADS: usize = 256;
+/// Folders that its config keeps.
+const PROJECTS: usize = 64;
 /// Turns that a thread keeps.
 const TURNS: usize = 1024;
 

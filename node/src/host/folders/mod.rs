@@ -1,6 +1,25 @@
-//! Folders as the policy compares them: canonical, links resolved.
+//! Folders as the policy compares them: canonical, links resolved. Which of them are this host's, and in which of
+//! those a thread can be started, follows from what Codex trusts:
+//!
+//! ```text
+//!  config/read ─► Projects ─► Standing of a folder ─► HostFolders ─► bridge, phones
+//!                                    └─ unmarked, and opened at the desk ─► config/value/write
+//! ```
+//!
+//! # Why the host marks its start folder itself
+//! At the first `thread/start` in a repository, or in a folder with a `.codex` in it, Codex writes
+//! `[projects."…"] trust_level = "trusted"` into its config.toml, for whatever folder the client named. No phone shall
+//! cause a write there. So the host makes it, for the folder that a person opened at the desk, and says so; phones start
+//! only where the mark stands already. All other methods of phones leave the file as it is (measured with 0.169.0:
+//! resume, fork, turns, review, settings, queue, names, archive).
+
+mod keeper;
+mod projects;
 
 use std::path::{Component, Path, PathBuf};
+
+pub use keeper::{Keeper, Opened, Opening};
+pub use projects::{Projects, Standing};
 
 /// The folders of this host, canonical.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,6 +29,27 @@ pub struct HostFolders {
     /// Those in which a thread can be started without a write to Codex's config: the start folder's first, if it is
     /// one.
     pub startable: Vec<String>,
+}
+
+impl HostFolders {
+    /// Of a host that starts in `start` (canonical), with what Codex trusts. Looks at the file system.
+    pub fn of(start: &str, projects: &Projects) -> Self {
+        let mut folders = Self { own: vec![start.to_owned()], startable: Vec::new() };
+        if projects.standing_here(start) == Standing::Trusted {
+            folders.startable.push(start.to_owned());
+        }
+        for trusted in projects.trusted() {
+            let Some(folder) = canonical(trusted) else { continue };
+            // Codex looks a folder up by its real path, so an entry with a link in it marks nothing.
+            if folder == trusted && !folders.startable.contains(&folder) {
+                folders.startable.push(folder.clone());
+            }
+            if !folders.own.contains(&folder) {
+                folders.own.push(folder);
+            }
+        }
+        folders
+    }
 }
 
 /// A folder's canonical path. Of one that is gone, the part that exists is resolved and the rest kept; `None` if it
