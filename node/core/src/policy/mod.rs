@@ -16,6 +16,7 @@
 //!
 //! A method that isn't in the table is denied.
 
+mod floor;
 mod notifications;
 mod rights;
 mod rules;
@@ -30,6 +31,7 @@ use serde_json::{Map, Value};
 
 use crate::codex::text::clip;
 
+pub use floor::Looser;
 pub use rights::{Entitlement, Folders, Grant, NoRight, Right, is_within};
 pub use rules::Rules;
 pub use shape::{Field, Fill, Given, Shape};
