@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::super::{Context, Failure};
 use crate::host::app_server::{How, State};
+use crate::host::folders::{Opened, Opening};
 use crate::host::{Config, Host};
 use crate::terminal::sanitize;
 
@@ -16,6 +17,7 @@ use crate::terminal::sanitize;
 enum Event {
     Started { id: String, name: String, folder: PathBuf },
     Codex { ready: bool, text: String, desk_command: Option<String> },
+    Opened { folder: String, startable: bool, text: String },
     Reachable { relays: Vec<String>, direct: Vec<String> },
     Stopping { running: Vec<String> },
 }
@@ -51,8 +53,9 @@ impl<'a> Report<'a> {
 
     /// Says what changes until the program is stopped.
     pub(super) async fn follow(&self, host: &Host) -> Result<(), Failure> {
-        let (mut codex, mut about) = (host.codex(), host.about());
+        let (mut codex, mut about, mut opened) = (host.codex(), host.about(), host.opened());
         let mut said = (None, None);
+        let mut known = Vec::new();
         loop {
             let (state, reachable) = (codex.borrow_and_update().clone(), Reachable::of(&about.borrow_and_update()));
             if said.0.as_ref() != Some(&state) {
@@ -63,10 +66,14 @@ impl<'a> Report<'a> {
                 self.reachable(&reachable)?;
                 said.1 = Some(reachable);
             }
+            let folders = opened.borrow_and_update().clone();
+            folders.iter().filter(|folder| !known.contains(*folder)).try_for_each(|folder| self.opened(folder))?;
+            known = folders;
             tokio::select! {
                 () = self.context.stop.cancelled() => return Ok(()),
                 Ok(()) = codex.changed() => {}
                 Ok(()) = about.changed() => {}
+                Ok(()) = opened.changed() => {}
                 else => return Ok(()),
             }
         }
@@ -85,6 +92,17 @@ impl<'a> Report<'a> {
         let at_the_desk = desk_command.iter().map(|command| format!("\n  → at the desk: {command}"));
         let shown = sanitize::block(&format!("{text}{}", at_the_desk.collect::<String>()));
         self.context.say(&Event::Codex { ready, text, desk_command }, || shown)
+    }
+
+    /// A folder that Codex trusted already is nothing to tell a person; scripts may wait for it.
+    fn opened(&self, opened: &Opened) -> Result<(), Failure> {
+        let (folder, startable) = (opened.folder.clone(), opened.opening.is_startable());
+        let text = said_of(opened);
+        if opened.opening == Opening::Trusted && !self.context.json() {
+            return Ok(());
+        }
+        let shown = sanitize::block(&text);
+        self.context.say(&Event::Opened { folder, startable, text }, || shown)
     }
 
     fn reachable(&self, reachable: &Reachable) -> Result<(), Failure> {
@@ -111,6 +129,19 @@ impl<'a> Report<'a> {
             (_, false) => format!("Stopping. Codex goes on with these turns, and no phone hears of them:{list}"),
         };
         self.context.say(&Event::Stopping { running: titles }, || text)
+    }
+}
+
+/// What became of a folder that was opened, and what a person can do about it.
+fn said_of(Opened { folder, opening }: &Opened) -> String {
+    match opening {
+        Opening::Trusted => format!("Codex trusts {folder}"),
+        Opening::Marked { file } => format!("Codex now trusts {folder} (written to {file})"),
+        Opening::Untrusted { by } => format!(
+            "Codex's config marks {by} as untrusted, so phones start nothing in {folder}\n  \
+             → to change that, remove the mark with `codex` in that folder or in its config.toml"
+        ),
+        Opening::Failed { why } => format!("Phones can't start threads in {folder} yet: {why}"),
     }
 }
 
