@@ -28,6 +28,13 @@ pub const TICKET_ADDRESSES: usize = 8;
 /// A prompt a person may send, in bytes.
 pub const PROMPT: usize = 256 * 1024;
 
+/// An image that travels with a message, or comes from a thread, in bytes: a full screenshot has one or two MiB, and as
+/// base64 it fits an envelope beside its prompt.
+pub const IMAGE: usize = 4 * 1024 * 1024;
+
+/// Images in one message.
+pub const IMAGES: usize = 4;
+
 /// What an approval may show in bytes (command or diff) and still be acceptable from a phone.
 pub const APPROVAL_CONTENT: usize = 1024 * 1024;
 

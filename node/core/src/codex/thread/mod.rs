@@ -17,6 +17,7 @@
 //! declined.
 
 mod item;
+mod pages;
 mod read;
 mod reduce;
 mod summary;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use super::approval::{Change, Terms};
 
 pub use item::{Item, ItemKind, Progress};
+pub use pages::{Hit, Page, Placed};
 pub use read::Error;
 pub use reduce::{Applied, id_of};
 pub use summary::Summary;

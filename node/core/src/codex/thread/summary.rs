@@ -34,7 +34,7 @@ impl Summary {
         Ok((rows.iter().filter_map(Self::from_thread).collect(), cursor))
     }
 
-    fn from_thread(thread: &Value) -> Option<Self> {
+    pub(super) fn from_thread(thread: &Value) -> Option<Self> {
         let id = super::item::text(thread, "id").filter(|id| !id.is_empty() && id.len() <= super::item::ID)?;
         let mut read = Thread::new(id);
         read.set_metadata(thread);
