@@ -1,10 +1,12 @@
 //! The requests under way: which were sent on which line, and what becomes of them when a line dies. A table, no I/O.
 //!
-//! A *read* changes nothing at the host, so it is sent again on the next line. A *write* is sent once: when its line
-//! dies before the answer, nobody here knows whether it happened, and that is what the caller is told.
+//! What happens then is the method table's word ([`Retry`]): what can be done twice without harm is sent again on the
+//! next line. Anything else is sent once: when its line dies before the answer, nobody here knows whether it happened,
+//! and that is what the caller is told.
 
 use std::collections::VecDeque;
 
+use farhelm_core::policy::{Effect, Retry, table};
 use farhelm_core::wire::envelope::{FailedBy, Failure, Request, Response};
 use serde_bytes::{ByteArray, ByteBuf};
 use serde_json::Value;
@@ -19,34 +21,18 @@ pub(crate) const CAPACITY: usize = 64;
 /// One connection's number, counted up by its owner.
 pub(crate) type LineId = u64;
 
-/// Whether a request may be sent twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Changes nothing: sent again when its line dies.
-    Read,
-    /// Sent once.
-    Write,
-}
-
-impl Kind {
-    /// What the method table says about a method; what it doesn't know is a write.
-    pub(crate) fn of(method: &str) -> Self {
-        match method {
-            "thread/list" | "thread/read" | "thread/turns/list" | "thread/items/list" | "model/list" => Self::Read,
-            // Loading a loaded thread changes nothing either.
-            "thread/resume" => Self::Read,
-            _ => Self::Write,
-        }
-    }
-}
-
 pub(crate) type Reply = oneshot::Sender<Result<Value, Error>>;
 
 struct Call {
     request: Request,
-    kind: Kind,
+    /// It may be sent twice.
+    again: bool,
+    /// It changes nothing, so losing its answer leaves no doubt.
+    reads: bool,
     deadline: Instant,
     sent_on: Option<LineId>,
+    /// It was sent, on this line or an earlier one.
+    sent: bool,
     reply: Reply,
 }
 
@@ -65,7 +51,11 @@ impl Calls {
         }
         let params = ByteBuf::from(params.to_string());
         let request = Request { id: ByteArray::new(id), method: method.to_owned(), params };
-        self.0.push_back(Call { request, kind: Kind::of(method), deadline: now + PATIENCE, sent_on: None, reply });
+        // What the table doesn't know is a change that happens once.
+        let entry = table::find(method);
+        let again = entry.is_some_and(|entry| entry.retry == Retry::Idempotent);
+        let reads = entry.is_some_and(|entry| entry.effect == Effect::Read);
+        self.0.push_back(Call { request, again, reads, deadline: now + PATIENCE, sent_on: None, sent: false, reply });
     }
 
     /// Hands everything unsent to `send`, until it takes no more.
@@ -75,6 +65,7 @@ impl Calls {
                 return;
             }
             call.sent_on = Some(line);
+            call.sent = true;
         }
     }
 
@@ -97,24 +88,24 @@ impl Calls {
         let _ = call.reply.send(result);
     }
 
-    /// The line died: reads wait for the next one, writes end in doubt.
+    /// The line died: what may be sent twice waits for the next one, the rest ends in doubt.
     pub(crate) fn lost(&mut self, line: LineId) {
         self.finish(|call| {
             if call.sent_on != Some(line) {
                 return None;
             }
             call.sent_on = None;
-            (call.kind == Kind::Write).then_some(Error::OutcomeUnknown)
+            (!call.again).then_some(Error::OutcomeUnknown)
         });
     }
 
     /// Ends what has waited too long. What was never sent surely didn't happen.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.finish(|call| {
-            let error = match (call.sent_on, call.kind) {
-                (None, _) => Error::NotConnected,
-                (Some(_), Kind::Read) => Error::NoAnswer,
-                (Some(_), Kind::Write) => Error::OutcomeUnknown,
+            let error = match call.reads {
+                _ if !call.sent => Error::NotConnected,
+                true => Error::NoAnswer,
+                false => Error::OutcomeUnknown,
             };
             (now >= call.deadline).then_some(error)
         });
@@ -123,7 +114,7 @@ impl Calls {
     /// Ends everything: what was sent and may have happened in doubt, the rest with `error`.
     pub(crate) fn end(&mut self, error: &Error) {
         self.finish(|call| {
-            let doubt = call.kind == Kind::Write && call.sent_on.is_some();
+            let doubt = call.sent && !call.reads;
             Some(if doubt { Error::OutcomeUnknown } else { error.clone() })
         });
     }
@@ -203,6 +194,26 @@ mod tests {
         assert_eq!(send(&mut calls, 2), [1]);
         calls.answer(2, response(1, "{}"));
         assert!(read.try_recv().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_change_that_was_sent_twice_without_an_answer_ends_in_doubt() {
+        let mut calls = Calls::default();
+        let mut interrupt = call(&mut calls, 1, "turn/interrupt");
+        send(&mut calls, 1);
+        calls.lost(1);
+        assert!(interrupt.try_recv().is_err(), "it is sent again");
+        calls.expire(Instant::now() + PATIENCE);
+        assert_eq!(interrupt.try_recv().unwrap(), Err(Error::OutcomeUnknown), "it may have happened the first time");
+    }
+
+    #[test]
+    fn a_method_that_the_table_does_not_know_is_sent_once() {
+        let mut calls = Calls::default();
+        let mut unknown = call(&mut calls, 1, "thread/frobnicate");
+        send(&mut calls, 1);
+        calls.lost(1);
+        assert_eq!(unknown.try_recv().unwrap(), Err(Error::OutcomeUnknown));
     }
 
     #[test]
