@@ -12,7 +12,7 @@ use farhelm::demo::world::{Behind, another_phone};
 use farhelm_core::codex::approval::{Act, Outcome};
 use farhelm_core::codex::decision::Decision;
 use farhelm_core::codex::thread::{ItemKind, Turn, TurnStatus};
-use farhelm_phone::{CodexState, DecideError, Event};
+use farhelm_phone::{CodexState, DecideError, Event, ThreadQuery};
 use serde_json::json;
 use stage::{Stage, approval, ended, event, nothing_open};
 
@@ -64,8 +64,8 @@ async fn a_question_is_answered(stage: Stage) {
     let turn = ended(&mut thread, &started.turn).await;
     assert_eq!(turn.status, TurnStatus::Completed);
     assert!(said(&turn).contains("Scripted answer to: how are you"), "{turn:?}");
-    let page = stage.host.threads(10, None).await.expect("the threads");
-    assert!(page.threads.iter().any(|row| row.id == started.thread), "{page:?}");
+    let page = stage.host.threads(ThreadQuery::newest(10)).await.expect("the threads");
+    assert!(page.rows.iter().any(|row| row.id == started.thread), "{page:?}");
     stage.strike().await;
 }
 

@@ -135,8 +135,9 @@ impl Paired {
 
     /// The thread whose first message is about this.
     async fn thread_about(&self, about: &str) -> String {
-        let page = within("the threads", self.phone.threads(100, None)).await.expect("a list");
-        let found = page.threads.into_iter().find(|thread| thread.preview.contains(about));
+        let page =
+            within("the threads", self.phone.threads(farhelm_phone::ThreadQuery::newest(100))).await.expect("a list");
+        let found = page.rows.into_iter().find(|thread| thread.preview.contains(about));
         found.expect("the desk's thread is in the phone's list").id
     }
 

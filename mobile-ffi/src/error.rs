@@ -57,6 +57,15 @@ pub enum CallError {
     /// More text, or more threads followed, than a host takes.
     #[error("{0}")]
     TooMuch(String),
+    /// Something that can't be sent as it is. Nothing was sent.
+    #[error("{0}")]
+    BadInput(String),
+    /// This phone may not start threads in that folder; the message names those that it may. Nothing was sent.
+    #[error("{0}")]
+    NotStartable(String),
+    /// The turn is over, or none runs. Nothing happened.
+    #[error("{0}")]
+    NoSuchTurn(String),
     /// A fault of the library.
     #[error("{BROKEN}")]
     Internal,
@@ -188,7 +197,10 @@ impl From<phone::Error> for CallError {
             E::Removed { .. } => Self::Removed(said),
             E::Stopped => Self::Stopped(said),
             E::Unreadable(_) => Self::Unreadable(said),
-            E::TooLong { .. } | E::TooManyThreads => Self::TooMuch(said),
+            E::TooLong { .. } | E::TooManyImages { .. } | E::TooManyThreads => Self::TooMuch(said),
+            E::Empty | E::NoChoiceOfModel => Self::BadInput(said),
+            E::NotStartable { .. } => Self::NotStartable(said),
+            E::NoSuchTurn => Self::NoSuchTurn(said),
             E::Records(error) => error.into(),
         }
     }

@@ -115,9 +115,9 @@ impl Host {
 
     /// Threads, newest first: `limit` (1 to 100) of them from `cursor` on.
     pub async fn threads(&self, limit: u32, cursor: Option<String>) -> Result<ThreadPage, CallError> {
-        let page =
-            self.call(async move |host| Ok::<_, CallError>(host.threads(limit, cursor.as_deref()).await?)).await?;
-        Ok(ThreadPage { threads: page.threads.into_iter().map(Into::into).collect(), next: page.next })
+        let query = phone::ThreadQuery { cursor, ..phone::ThreadQuery::newest(limit) };
+        let page = self.call(async move |host| Ok::<_, CallError>(host.threads(query).await?)).await?;
+        Ok(ThreadPage { threads: page.rows.into_iter().map(Into::into).collect(), next: page.next })
     }
 
     /// A thread with its newest turns. It isn't loaded by looking at it.

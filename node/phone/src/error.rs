@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use farhelm_core::wire::limits;
+
 use crate::connection::Why;
 use crate::records;
 
@@ -29,7 +31,7 @@ pub enum Error {
     /// The host is away. Nothing was sent.
     #[error("{0}")]
     Away(Why),
-    /// The host took the request and never answered. It changed nothing.
+    /// The host took the request and never answered. It would have changed nothing.
     #[error("the host gave no answer within {} s; try again", PATIENCE.as_secs())]
     NoAnswer,
     /// The host removed this phone.
@@ -52,6 +54,29 @@ pub enum Error {
         /// Bytes allowed.
         limit: usize,
     },
+    /// A message with neither text nor image.
+    #[error("the message is empty; say something")]
+    Empty,
+    /// More images than one message takes.
+    #[error("{count} images are attached, {} are allowed; send them in several messages", limits::IMAGES)]
+    TooManyImages {
+        /// How many.
+        count: usize,
+    },
+    /// A queued or steering message is worked on as its thread is set. Nothing was sent.
+    #[error("model and effort can't be chosen with this message; set them for the thread")]
+    NoChoiceOfModel,
+    /// A folder in which this phone may not start threads. Nothing was sent.
+    #[error("no thread can be started in {folder:?} from this phone; {}", offer(.offered))]
+    NotStartable {
+        /// The folder.
+        folder: String,
+        /// Those in which it may.
+        offered: Vec<String>,
+    },
+    /// The turn isn't the one that runs, or none runs. Nothing happened.
+    #[error("no such turn runs (any more); look at the thread, and send a new message")]
+    NoSuchTurn,
     /// More threads are followed than one phone may.
     #[error("too many threads are followed at once; close one")]
     TooManyThreads,
@@ -62,3 +87,10 @@ pub enum Error {
 
 /// How long a call may wait, for a connection and for its answer together.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+fn offer(folders: &[String]) -> String {
+    match folders {
+        [] => "the host offers it none; ask its owner".into(),
+        folders => format!("choose one of {}", folders.join(", ")),
+    }
+}

@@ -22,6 +22,7 @@
 //! | [`Client`] | identity, records, one supervisor a host |
 //! | [`Pairing`] | from a ticket to a paired host |
 //! | [`Host`] | the handle: calls, watches, decisions |
+//! | `message`, `results` | what goes into calls and what comes out |
 //! | `supervisor` | the task behind a handle: attach, move to better paths, reconnect |
 //! | `calls`, `decisions`, `followed` | what is under way, as tables without I/O |
 //! | [`key_store`], `records` | what survives, behind a door that the platform opens |
@@ -41,9 +42,11 @@ mod event;
 mod followed;
 mod host;
 pub mod key_store;
+mod message;
 mod network;
 mod pairing;
 mod records;
+mod results;
 mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -55,12 +58,15 @@ pub use error::Error;
 pub use event::Event;
 pub use farhelm_core::{
     codex,
+    codex::thread::{Hit, Page, Placed},
     identity::NodeId,
     wire::envelope::{CodexState, HostState},
 };
 pub use farhelm_overlay::{Multiaddr, Transport, Transports, Via};
 pub use followed::ThreadWatch;
-pub use host::{Host, Page, Started};
+pub use host::{Host, Order, Paging, ReviewTarget, Started, ThreadQuery};
 pub use key_store::KeyStore;
+pub use message::{Attachment, AttachmentError, ImageKind, Message, StartOptions};
 pub use pairing::{PairError, PairedHost, Pairing};
 pub use records::Error as RecordsError;
+pub use results::{AccountUsage, Effort, Goal, Image, Model, Queued, RateLimits, Settings, Terminal, Usage, Window};

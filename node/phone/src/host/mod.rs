@@ -2,6 +2,23 @@
 //!
 //! A [`Host`] is a cheap handle on a task that keeps the session alive. Every call waits for a connection and for its
 //! answer, together for a minute at most, and says whether it may have happened when it fails.
+//!
+//! | room | holds |
+//! |---|---|
+//! | `threads` | lists, searches, histories; names, archive, forks |
+//! | `turns` | what has the agent work: start, send, steer, review; and what stops it |
+//! | `queue` | messages that wait for the turn before them |
+//! | `settings` | models, efforts, limits |
+//! | `image` | images of a thread |
+//!
+//! Which right a method needs is said with it; the host holds every request against it, and a phone without it gets
+//! [`Error::Policy`]. So does one that asks for a thread outside its folders.
+
+mod image;
+mod queue;
+mod settings;
+mod threads;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,11 +26,10 @@ use std::time::Duration;
 
 use farhelm_core::codex::approval::Approval;
 use farhelm_core::codex::decision::{Decision, SignedDecision};
-use farhelm_core::codex::thread::{Status, Summary, Thread};
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::wire::envelope::HostState;
 use farhelm_core::wire::limits;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -24,8 +40,8 @@ use crate::event::Event;
 use crate::followed::ThreadWatch;
 use crate::supervisor::{Command, Outlets};
 
-/// Turns asked for at a time.
-const PAGE: u32 = 16;
+pub use threads::{Order, Paging, ThreadQuery};
+pub use turns::{ReviewTarget, Started};
 
 /// A handle on one host. Clones share the connection.
 #[derive(Debug, Clone)]
@@ -34,24 +50,6 @@ pub struct Host {
     identity: Identity,
     commands: mpsc::Sender<Command>,
     outlets: Arc<Outlets>,
-}
-
-/// A thread that was started with its first turn.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Started {
-    /// Thread id.
-    pub thread: String,
-    /// Id of the turn that runs.
-    pub turn: String,
-}
-
-/// Threads, newest first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page {
-    /// The rows.
-    pub threads: Vec<Summary>,
-    /// Give it to [`Host::threads`] for the next page; none if this is the last.
-    pub next: Option<String>,
 }
 
 impl Host {
@@ -125,81 +123,6 @@ impl Host {
         let _ = self.commands.send(Command::NetworkChanged).await;
     }
 
-    /// Threads, newest first: `limit` (1 to 100) of them from `cursor` on.
-    pub async fn threads(&self, limit: u32, cursor: Option<&str>) -> Result<Page, Error> {
-        let mut params = json!({"limit": limit.clamp(1, 100), "sortKey": "updated_at", "sortDirection": "desc"});
-        if let Some(cursor) = cursor {
-            params["cursor"] = cursor.into();
-        }
-        let result = self.call("thread/list", params).await?;
-        let (threads, next) = Summary::from_list(&result).map_err(|_| Error::Unreadable("no list of threads"))?;
-        Ok(Page { threads, next })
-    }
-
-    /// A thread with its newest turns, as many as a [`Thread`] holds. It isn't loaded by looking at it.
-    pub async fn thread(&self, id: &str) -> Result<Thread, Error> {
-        let result = self.call("thread/read", json!({"threadId": id})).await?;
-        let mut thread = Thread::from_read(&result).map_err(|_| Error::Unreadable("no thread"))?;
-        let mut cursor = None;
-        // A page adds a turn at least, or it is the last.
-        for _ in 0..Thread::TURNS {
-            let before = thread.turns.len();
-            let page = match self.turns(id, cursor.as_deref()).await {
-                // A thread that was just started has no history yet, and Codex calls that an error.
-                Err(Error::Codex(_)) if before == 0 && thread.preview.is_empty() => break,
-                page => page?,
-            };
-            thread.prepend(&page);
-            cursor = page.get("nextCursor").and_then(Value::as_str).map(ToOwned::to_owned);
-            if cursor.is_none() || thread.turns.len() <= before || thread.turns.len() >= Thread::TURNS {
-                break;
-            }
-        }
-        Ok(thread)
-    }
-
-    async fn turns(&self, id: &str, cursor: Option<&str>) -> Result<Value, Error> {
-        let mut params = json!({"threadId": id, "limit": PAGE, "sortDirection": "desc", "itemsView": "full"});
-        if let Some(cursor) = cursor {
-            params["cursor"] = cursor.into();
-        }
-        self.call("thread/turns/list", params).await
-    }
-
-    /// Starts a thread in the host's folder, under the host's rules, with a first message.
-    pub async fn start(&self, prompt: &str) -> Result<Started, Error> {
-        check(prompt)?;
-        let result = self.call("thread/start", json!({})).await?;
-        let thread = id_in(&result, "thread")?;
-        let turn = self.start_turn(&thread, prompt).await?;
-        Ok(Started { thread, turn })
-    }
-
-    /// Sends a message to a thread: a new turn, or into the one that runs. Gives the turn's id.
-    pub async fn send(&self, thread: &str, text: &str) -> Result<String, Error> {
-        check(text)?;
-        let result = self.call("thread/read", json!({"threadId": thread})).await?;
-        let read = Thread::from_read(&result).map_err(|_| Error::Unreadable("no thread"))?;
-        if read.status == Status::NotLoaded {
-            self.call("thread/resume", json!({"threadId": thread})).await?;
-        }
-        self.start_turn(thread, text).await
-    }
-
-    /// While a turn runs Codex takes this as a message into it and answers with that turn's id.
-    async fn start_turn(&self, thread: &str, text: &str) -> Result<String, Error> {
-        let input = json!([{"type": "text", "text": text}]);
-        let client_id = format!("{:032x}", rand::random::<u128>());
-        let params = json!({"threadId": thread, "input": input, "clientUserMessageId": client_id});
-        let result = self.call("turn/start", params).await?;
-        id_in(&result, "turn")
-    }
-
-    /// Interrupts the turn that runs. Codex may leave a command it started running.
-    pub async fn interrupt(&self, thread: &str, turn: &str) -> Result<(), Error> {
-        self.call("turn/interrupt", json!({"threadId": thread, "turnId": turn})).await.map(drop)
-    }
-
     /// Follows a thread: returns when the host has shown it whole.
     pub async fn watch(&self, thread: &str) -> Result<ThreadWatch, Error> {
         let (reply, answer) = oneshot::channel();
@@ -222,6 +145,11 @@ impl Host {
     }
 
     async fn call(&self, method: &'static str, params: Value) -> Result<Value, Error> {
+        // Images add up; the session would end by an envelope that is too large.
+        let length = params.to_string().len();
+        if length > limits::CODEX_JSON {
+            return Err(Error::TooLong { length, limit: limits::CODEX_JSON });
+        }
         let (reply, answer) = oneshot::channel();
         self.tell(Command::Call { method, params, reply }).await?;
         answer.await.map_err(|_| Error::Stopped)?
@@ -242,13 +170,6 @@ fn is_settled(state: &Connection) -> bool {
         Connection::Live(_) | Connection::Removed { .. } => true,
         Connection::Away { why, .. } => *why == Why::Stopped,
         Connection::Connecting => false,
-    }
-}
-
-fn check(text: &str) -> Result<(), Error> {
-    match text.len() {
-        length if length > limits::PROMPT => Err(Error::TooLong { length, limit: limits::PROMPT }),
-        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`World`] holds the phone's store and a network of pipes; whatever the phone opens arrives in [`World::arrival`],
 //! where a test plays the host by hand, with the real handshake and the real channel.
 
+mod commands;
 mod overlay;
 mod pairing;
 mod session;

@@ -286,7 +286,7 @@ async fn a_tombstone_at_a_later_connection_says_when_and_ends_the_trying() {
     };
     wire.send(&back.bury(&Tombstone::sign(&host_key(), phone, 77))).await.unwrap();
     assert_eq!(host.live(LONG).await, Err(Error::Removed { at_ms: 77 }));
-    assert_eq!(host.threads(10, None).await, Err(Error::Removed { at_ms: 77 }));
+    assert_eq!(host.threads(ThreadQuery::newest(10)).await, Err(Error::Removed { at_ms: 77 }));
     assert_eq!(host.watch("t").await.err(), Some(Error::Removed { at_ms: 77 }));
     host.network_changed().await;
     assert!(timeout(LONG, world.arrivals.lock().await.recv()).await.is_err(), "nothing is tried any more");

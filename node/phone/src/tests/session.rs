@@ -65,14 +65,14 @@ async fn requests_are_codex_methods_and_answers_find_their_calls() {
     let desk = async {
         let (list, params) = desk.request().await;
         assert_eq!((list.method.as_str(), &params["limit"]), ("thread/list", &json!(5)));
-        let (interrupt, _) = desk.request().await;
-        desk.answer(&interrupt, json!({})).await;
+        let (steer, _) = desk.request().await;
+        desk.answer(&steer, json!({"turnId": "u"})).await;
         desk.answer(&list, json!({"data": [row("a"), row("b")], "nextCursor": "c"})).await;
     };
-    let (page, interrupted, ()) = tokio::join!(host.threads(5, None), host.interrupt("t", "u"), desk);
+    let (page, steered, ()) = tokio::join!(host.threads(ThreadQuery::newest(5)), host.steer("t", "u", "hi"), desk);
     let page = page.unwrap();
-    assert_eq!(page.threads.iter().map(|t| t.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!((page.next.as_deref(), interrupted), (Some("c"), Ok(())));
+    assert_eq!(page.rows.iter().map(|t| t.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!((page.next.as_deref(), steered), (Some("c"), Ok(())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,7 +146,7 @@ async fn a_failure_says_who_refused() {
         let failure = Failure { by: FailedBy::Policy, message: "no".into() };
         desk.send(Envelope::Response(Response { id: request.id, result: Err(failure) })).await;
     };
-    assert_eq!(tokio::join!(host.interrupt("t", "u"), desk).0, Err(Error::Policy("no".into())));
+    assert_eq!(tokio::join!(host.rename("t", "a name"), desk).0, Err(Error::Policy("no".into())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,8 +173,8 @@ async fn when_the_link_dies_a_write_is_in_doubt_and_a_read_is_sent_again() {
         desk.answer(&again, json!({"data": []})).await;
         desk
     };
-    let (read, write, _desk) = tokio::join!(host.threads(5, None), host.interrupt("t", "u"), desk);
-    assert_eq!((read.map(|page| page.threads.len()), write), (Ok(0), Err(Error::OutcomeUnknown)));
+    let (read, write, _desk) = tokio::join!(host.threads(ThreadQuery::newest(5)), host.steer("t", "u", "hi"), desk);
+    assert_eq!((read.map(|page| page.rows.len()), write), (Ok(0), Err(Error::OutcomeUnknown)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,7 +182,7 @@ async fn a_call_without_a_connection_ends_as_not_sent() {
     let world = World::new();
     world.reachable(false);
     let (_client, host) = world.paired().await;
-    assert_eq!(host.interrupt("t", "u").await, Err(Error::NotConnected));
+    assert_eq!(host.steer("t", "u", "hi").await, Err(Error::NotConnected));
     assert_eq!(host.decide(&approval(0), Decision::Accept).await, Err(DecideError::NotConnected));
 }
 
@@ -424,9 +424,9 @@ async fn moving_to_a_direct_path_keeps_the_outstanding_request() {
         assert!(matches!(relayed.ended().await, channel::Error::Closed(CloseReason::Replaced)));
         direct
     };
-    let (interrupted, mut direct) = tokio::join!(host.interrupt("t", "u"), desk);
+    let (interrupted, mut direct) = tokio::join!(host.steer("t", "u", "hi"), desk);
     assert_eq!(interrupted, Ok(()));
-    let (listed, ()) = tokio::join!(host.threads(1, None), async {
+    let (listed, ()) = tokio::join!(host.threads(ThreadQuery::newest(1)), async {
         let (request, _) = direct.request().await;
         direct.answer(&request, json!({"data": []})).await;
     });
@@ -449,7 +449,7 @@ async fn an_old_path_is_left_after_its_time_and_its_read_asked_anew() {
         direct.answer(&again, json!({"data": []})).await;
         direct
     };
-    let (listed, _direct) = tokio::join!(host.threads(1, None), desk);
+    let (listed, _direct) = tokio::join!(host.threads(ThreadQuery::newest(1)), desk);
     assert!(listed.is_ok());
 }
 
@@ -575,7 +575,7 @@ async fn junk_from_the_host_breaks_nothing() {
     for request in 0..200 {
         desk.send(Envelope::Approval(approval(request))).await;
     }
-    let (listed, ()) = tokio::join!(host.threads(1, None), async {
+    let (listed, ()) = tokio::join!(host.threads(ThreadQuery::newest(1)), async {
         let (request, _) = desk.request().await;
         desk.answer(&request, json!({"data": "no list"})).await;
     });
@@ -593,7 +593,7 @@ async fn a_forgotten_host_is_told_goodbye_and_leaves_no_record() {
     assert!(matches!(desk.ended().await, channel::Error::Closed(CloseReason::Stopping)));
     assert!(client.hosts().await.unwrap().is_empty());
     assert_eq!(client.connect(host.id()).await.err(), Some(RecordsError::Unknown(host.id())));
-    assert_eq!(host.threads(1, None).await, Err(Error::Stopped));
+    assert_eq!(host.threads(ThreadQuery::newest(1)).await, Err(Error::Stopped));
 }
 
 #[tokio::test(start_paused = true)]
@@ -606,7 +606,7 @@ async fn a_shutdown_ends_what_is_under_way_by_what_may_have_happened() {
         desk.request().await;
         client.shutdown().await;
     };
-    let (read, write, ()) = tokio::join!(host.threads(1, None), host.interrupt("t", "u"), ending);
+    let (read, write, ()) = tokio::join!(host.threads(ThreadQuery::newest(1)), host.steer("t", "u", "hi"), ending);
     assert_eq!((read.err(), write), (Some(Error::Stopped), Err(Error::OutcomeUnknown)));
     assert!(matches!(*host.state().borrow(), Connection::Away { why: Why::Stopped, .. }));
     assert_eq!(host.live(LONG).await, Err(Error::Away(Why::Stopped)));

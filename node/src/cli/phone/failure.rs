@@ -58,7 +58,9 @@ impl From<Error> for Failure {
             Error::CodexAway(_) => Exit::CodexAway,
             Error::OutcomeUnknown => Exit::OutcomeUnknown,
             Error::NotConnected | Error::Away(_) | Error::NoAnswer => Exit::Unreachable,
-            Error::TooLong { .. } => Exit::Usage,
+            Error::TooLong { .. } | Error::Empty | Error::TooManyImages { .. } | Error::NoChoiceOfModel => Exit::Usage,
+            Error::NotStartable { .. } => Exit::Refused,
+            Error::NoSuchTurn => Exit::NotFound,
             Error::Records(error) => return error.into(),
             Error::Codex(_) | Error::Busy | Error::Stopped | Error::Unreadable(_) | Error::TooManyThreads => {
                 Exit::Failed

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use clap::Args;
 use farhelm_core::wire::limits;
-use farhelm_phone::Host;
+use farhelm_phone::{Host, ThreadQuery};
 use serde_json::json;
 
 use super::follow::Follow;
@@ -66,11 +66,12 @@ pub(super) struct Send {
 }
 
 pub(super) async fn list(args: Threads, context: &Context) -> Result<(), Failure> {
-    let page = visit(context, &args.which, async |host| Ok(host.threads(args.limit, None).await?)).await?;
-    if page.threads.is_empty() {
+    let page =
+        visit(context, &args.which, async |host| Ok(host.threads(ThreadQuery::newest(args.limit)).await?)).await?;
+    if page.rows.is_empty() {
         context.note("No thread yet. Start one with `farhelm phone start`, or with `codex` at the desk.");
     }
-    page.threads.iter().try_for_each(|summary| context.say(&report::thread(summary), || thread::row(summary)))
+    page.rows.iter().try_for_each(|summary| context.say(&report::thread(summary), || thread::row(summary)))
 }
 
 pub(super) async fn start(args: Start, context: &Context) -> Result<(), Failure> {
@@ -118,7 +119,7 @@ pub(super) async fn resolve(host: &Host, id: &str) -> Result<String, Failure> {
     if id.len() >= WHOLE_ID {
         return Ok(id.to_owned());
     }
-    let recent = host.threads(RECENT, None).await?.threads;
+    let recent = host.threads(ThreadQuery::newest(RECENT)).await?.rows;
     let mut found =
         recent.into_iter().map(|thread| thread.id).filter(|thread| !id.is_empty() && thread.starts_with(id));
     match (found.next(), found.next()) {
