@@ -17,7 +17,7 @@
 //! A method that isn't in the table is denied.
 
 mod floor;
-mod notifications;
+pub mod notifications;
 mod rights;
 mod rules;
 mod shape;
@@ -32,6 +32,7 @@ use serde_json::{Map, Value};
 use crate::codex::text::clip;
 
 pub use floor::Looser;
+pub use notifications::{About, Notification, Withheld};
 pub use rights::{Entitlement, Folders, Grant, NoRight, Right, is_within};
 pub use rules::Rules;
 pub use shape::{Field, Fill, Given, Shape};

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::{Defaults, Refusal};
+use crate::codex::message::canonical;
 use crate::codex::text::clip;
 
 /// Bytes of an unknown name that are repeated in a refusal.
@@ -30,6 +31,8 @@ pub enum Shape {
     /// An object whose field `type` says which fields it has; of any other `type`, the fields named last are kept when
     /// filtering, and nothing is rebuilt.
     Tagged(&'static [(&'static str, &'static [Field])], &'static [Field]),
+    /// Anything, given as the canonical text of its JSON; text as it is. For results: nothing like it is rebuilt.
+    Json,
     /// The first of these that fits.
     Either(&'static [Shape]),
 }
@@ -189,6 +192,7 @@ impl Shape {
                 }
             }
             Self::Either(shapes) => shapes.iter().find_map(|shape| shape.filter(value)),
+            Self::Json => Some(value.as_str().map_or_else(|| canonical(value), Into::into).into()),
             leaf => leaf.leaf(value),
         }
     }
@@ -200,7 +204,7 @@ impl Shape {
             Self::Bool => value.is_boolean(),
             Self::Int(min, max) => value.as_i64().is_some_and(|number| (*min..=*max).contains(&number)),
             Self::OneOf(texts) => value.as_str().is_some_and(|text| texts.contains(&text)),
-            Self::List(..) | Self::Object(_) | Self::Tagged(..) | Self::Either(_) => false,
+            Self::List(..) | Self::Object(_) | Self::Tagged(..) | Self::Json | Self::Either(_) => false,
         };
         fits.then(|| value.clone())
     }
@@ -214,6 +218,7 @@ impl Shape {
             Self::OneOf(texts) => format!("one of {}", texts.join(", ")),
             Self::List(max, _) => format!("a list of at most {max}"),
             Self::Object(_) => "an object".into(),
+            Self::Json => "left out".into(),
             Self::Tagged(variants, _) => {
                 format!("one of {}", variants.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "))
             }
