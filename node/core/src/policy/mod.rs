@@ -166,7 +166,9 @@ pub fn result(method: &str, result: &Value) -> Value {
     allowed.and_then(|method| method.result.filter(result)).unwrap_or(Value::Null)
 }
 
-/// What of a notification's parameters a phone gets to see; `None` if it isn't for phones.
+/// What of a notification about a thread its watchers get to see; `None` if it isn't for phones. Those about the host as
+/// a whole go by a device's right: [`notifications::find`].
 pub fn notification(method: &str, params: &Value) -> Option<Value> {
-    notifications::find(method)?.filter(params)
+    let entry = notifications::find(method)?;
+    entry.filter(params).filter(|_| entry.subject == About::Thread)
 }

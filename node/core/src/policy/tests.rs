@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::notifications::NOTIFICATIONS;
+use super::notifications::{NOTIFICATIONS, WITHHELD};
 use super::table::METHODS;
 use super::*;
 use crate::codex::fixtures;
@@ -260,6 +260,35 @@ fn what_is_not_for_phones_stays_away() {
     assert_eq!(result("initialize", &json!({"userAgent": "x"})), Value::Null);
 }
 
+#[test]
+fn every_notification_stands_once_and_the_hosts_own_need_more_than_a_viewer() {
+    let forwarded = NOTIFICATIONS.iter().map(|entry| entry.name);
+    let names: Vec<_> = forwarded.chain(WITHHELD.iter().map(|entry| entry.name)).collect();
+    for (i, name) in names.iter().enumerate() {
+        assert!(!names[..i].contains(name), "{name} twice");
+    }
+    assert_eq!(names.len(), 86);
+    for entry in NOTIFICATIONS {
+        assert_eq!(entry.right == Right::Viewer, entry.subject == About::Thread, "{}", entry.name);
+    }
+    let limits =
+        json!({"rateLimits": {"primary": {"usedPercent": 7}, "credits": {"balance": "9", "hasCredits": true}}});
+    assert_eq!(notification("account/rateLimits/updated", &limits), None);
+    let entry = notifications::find("account/rateLimits/updated").expect("for operators");
+    let kept = json!({"rateLimits": {"primary": {"usedPercent": 7}, "credits": {"hasCredits": true}}});
+    assert_eq!((entry.right, entry.filter(&limits)), (Right::Operator, Some(kept)));
+    // A warning about no thread can't be tied to a folder.
+    assert_eq!(notification("warning", &json!({"message": "w", "threadId": null})), None);
+}
+
+#[test]
+fn a_thread_entry_names_its_thread() {
+    for entry in NOTIFICATIONS.iter().filter(|entry| entry.subject == About::Thread) {
+        let named = entry.params.iter().any(|field| field.required && matches!(field.name, "threadId" | "thread"));
+        assert!(named, "{}", entry.name);
+    }
+}
+
 /// What a value may be, read a second time and in another way than the code under test.
 fn is_named(shape: &Shape, value: &Value) -> bool {
     let object = |fields: &[Field], tag: Option<&str>| {
@@ -373,7 +402,7 @@ proptest! {
         let kept = result(method.name, &value);
         prop_assert!(kept.is_null() || is_named(&method.result, &kept));
         let entry = &NOTIFICATIONS[n];
-        if let Some(kept) = notification(entry.name, &value) {
+        if let Some(kept) = entry.filter(&value) {
             prop_assert!(is_named(&Shape::Object(entry.params), &kept));
         }
     }
