@@ -102,7 +102,13 @@ fn a_phone_is_given_what_the_desk_names_and_keeps_what_it_does_not() {
     for kept in ["folders", "until_ms"] {
         assert_eq!(changed["device"][kept], guest[kept]);
     }
-    let changed = grant("guest", &["--host-folders", "--for-good"]);
+    let nothing = serde_json::json!([]);
+    assert_eq!((&paired.event("paired")["opened"], &changed["opened"]), (&nothing, &nothing), "they start nothing");
+    let opened = &grant("guest", &["--right", "operator"])["opened"];
+    assert_eq!((&opened[0]["folder"], &opened[0]["startable"]), (&guest["folders"][0], &true.into()), "{opened}");
+    let wide = grant("guest", &["--folder", "/"]);
+    assert_eq!((&wide["device"]["folders"][0], &wide["opened"]), (&"/".into(), &nothing));
+    let changed = grant("guest", &["--right", "approver", "--host-folders", "--for-good"]);
     assert_eq!((&changed["device"]["folders"], &changed["device"]["until_ms"]), (&Value::Null, &Value::Null));
     assert_eq!(grant("mine", &["--right", "operator"])["ownerless"], true, "the desk may, and is told");
 

@@ -100,12 +100,15 @@ async fn grant(args: &Grant, context: &Context) -> Result<(), Failure> {
         None => {
             let AtRest { book, _lock } = AtRest::open(context)?;
             let device = book.regrant(book.find(&who)?.key, &terms)?.ok_or_else(|| book.unknown(&who))?;
-            Reply::Granted { device: DeviceRow::at(&device, now_ms()), ownerless: book.is_ownerless()? }
+            // Only a running host asks Codex to trust a folder.
+            let (device, opened) = (DeviceRow::at(&device, now_ms()), Vec::new());
+            Reply::Granted { device, opened, ownerless: book.is_ownerless()? }
         }
     };
     match &reply {
-        Reply::Granted { device, ownerless } => {
-            let changed = || format!("Changed {}. {}", named(device), grant::sentence(&device.grant));
+        Reply::Granted { device, opened, ownerless } => {
+            let (may, opened) = (grant::sentence(&device.grant), grant::opened(opened));
+            let changed = || format!("Changed {}. {may}{opened}", named(device));
             context.say(&reply, changed)?;
             warn(*ownerless, context);
             Ok(())

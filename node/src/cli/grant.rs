@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use farhelm_core::policy::{Entitlement, Folders, Right, Terms, Until, is_within};
 
 use super::{Exit, Failure, when};
-use crate::host::control::{GrantRow, Why};
+use crate::host::control::{GrantRow, OpenedRow, Why};
 use crate::host::{devices, folders, terms};
 use crate::terminal::sanitize;
 
@@ -85,8 +85,7 @@ pub(super) fn entitled(Entitlement { right, folders, until_ms }: &Entitlement) -
 
 /// A grant in a sentence: `It may … , in …, until … .`
 pub(super) fn sentence(grant: &GrantRow) -> String {
-    let home = std::env::home_dir().and_then(|home| folders::canonical(home.to_str()?));
-    sentence_at(grant, home.as_deref())
+    sentence_at(grant, folders::home().as_deref())
 }
 
 fn sentence_at(grant: &GrantRow, home: Option<&str>) -> String {
@@ -105,6 +104,11 @@ fn sentence_at(grant: &GrantRow, home: Option<&str>) -> String {
     };
     let end = end(grant).unwrap_or_else(|| ", until it is removed".into());
     format!("It may {may} ({}), {folders}{end}.", grant.right)
+}
+
+/// What became of the folders that were opened with a grant, each on a line of its own.
+pub(super) fn opened(folders: &[OpenedRow]) -> String {
+    folders.iter().map(|folder| format!("\n{}", sanitize::block(&folder.text))).collect()
 }
 
 fn end(grant: &GrantRow) -> Option<String> {

@@ -118,9 +118,10 @@ impl<'a> Offer<'a> {
                 let question = async { ask::confirm("Do they agree, word for word?", THINKING).await };
                 self.question = Some(Box::pin(question));
             }
-            Reply::Paired { name, device, grant } => {
-                self.context
-                    .say(&reply, || format!("{}\n{}", ceremony::paired(name, device), grant::sentence(grant)))?;
+            Reply::Paired { name, device, grant, opened } => {
+                let paired = ceremony::paired(name, device);
+                let (may, opened) = (grant::sentence(grant), grant::opened(opened));
+                self.context.say(&reply, || format!("{paired}\n{may}{opened}"))?;
                 return Ok(true);
             }
             Reply::SecondScan => self.context.say(&reply, || ceremony::SECOND_SCAN.into())?,

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use farhelm_core::policy::Terms;
+use farhelm_core::policy::{Grant, Terms};
 use futures::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
@@ -21,7 +21,7 @@ use super::desk::{Consent, Desk, Event};
 use super::devices::now_ms;
 use super::{Error, Host};
 
-pub use rows::{DeviceRow, GrantRow, NodeIdText, RelayRow, Why};
+pub use rows::{DeviceRow, GrantRow, NodeIdText, OpenedRow, RelayRow, Why};
 
 /// The socket's name in the runtime directory.
 pub const SOCKET: &str = "control.sock";
@@ -109,6 +109,8 @@ pub enum Reply {
         device: NodeIdText,
         /// What it got.
         grant: GrantRow,
+        /// Folders that were opened for it.
+        opened: Vec<OpenedRow>,
     },
     /// The no is stored and the ticket void.
     Declined,
@@ -127,6 +129,8 @@ pub enum Reply {
     Granted {
         /// Which one, as it is now.
         device: DeviceRow,
+        /// Folders that were opened for it.
+        opened: Vec<OpenedRow>,
         /// Whether none of the paired devices is owner now.
         ownerless: bool,
     },
@@ -273,7 +277,8 @@ async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
         Request::Grant { who, terms } => {
             let book = host.devices();
             let device = host.regrant(book.find(&who)?.key, terms)?.ok_or_else(|| book.unknown(&who))?;
-            Reply::Granted { device: DeviceRow::at(&device, now_ms()), ownerless: book.is_ownerless()? }
+            let opened = opened(host, &device.grant).await;
+            Reply::Granted { device: DeviceRow::at(&device, now_ms()), opened, ownerless: book.is_ownerless()? }
         }
         Request::Revoke { who } => {
             let device = host.devices().find(&who)?;
@@ -290,6 +295,11 @@ async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
     })
 }
 
+/// Opens the folders of a device that may start threads in them.
+async fn opened(host: &Host, grant: &Grant) -> Vec<OpenedRow> {
+    host.open_for(grant).await.into_iter().map(OpenedRow::from).collect()
+}
+
 fn relays(host: &Host) -> Result<Vec<RelayRow>, Error> {
     let held: Vec<_> = host.endpoint().status().reservations.into_iter().filter(|r| !r.addresses.is_empty()).collect();
     let reserved = |address: &str| held.iter().any(|r| address.ends_with(&r.relay.to_string()));
@@ -304,7 +314,7 @@ async fn pair(host: &Host, mut lines: Lines, lifetime: Duration, yes: bool, term
         Ok(invitation) => invitation,
         Err(error) => return say(&mut lines, &refused(&error)).await,
     };
-    let outcome = at_the_desk(&mut lines, &invitation, &mut heard, lifetime).await;
+    let outcome = at_the_desk(host, &mut lines, &invitation, &mut heard, lifetime).await;
     if let Err(error) = host.withdraw(&invitation) {
         tracing::error!(%error, "can't withdraw an offer");
     }
@@ -312,6 +322,7 @@ async fn pair(host: &Host, mut lines: Lines, lifetime: Duration, yes: bool, term
 }
 
 async fn at_the_desk(
+    host: &Host,
     lines: &mut Lines,
     invitation: &super::invitation::Invitation,
     heard: &mut mpsc::Receiver<Event>,
@@ -335,8 +346,9 @@ async fn at_the_desk(
                     say(lines, &Reply::Asks { name, words, grant }).await?;
                 }
                 Some(Event::Paired { name, device, grant }) => {
+                    let opened = opened(host, &grant).await;
                     let (device, grant) = (device.to_string(), GrantRow::at(&grant, now_ms()));
-                    return say(lines, &Reply::Paired { name, device, grant }).await;
+                    return say(lines, &Reply::Paired { name, device, grant, opened }).await;
                 }
                 Some(Event::Declined) => return say(lines, &Reply::Declined).await,
                 Some(Event::SecondScan) => say(lines, &Reply::SecondScan).await?,

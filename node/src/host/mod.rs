@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
-use farhelm_core::policy::{Defaults, Terms};
+use farhelm_core::policy::{Defaults, Folders, Grant, Right, Terms, is_within};
 use farhelm_core::wire::envelope::{CodexState, HostState};
 use farhelm_overlay::{Admission, Endpoint, Multiaddr, Protocol};
 use farhelm_store::{Device, Store};
@@ -258,6 +258,21 @@ impl Host {
     pub fn regrant(&self, device: NodeId, terms: Terms) -> Result<Option<Device>, Error> {
         let terms = terms::settle(terms, devices::now_ms())?;
         Ok(self.devices.regrant(device, &terms)?)
+    }
+
+    /// Opens the folders that a device was given to start threads in. One that holds the whole home folder isn't: to
+    /// name it says where a device may look, not that Codex shall trust whatever lies there.
+    pub async fn open_for(&self, grant: &Grant) -> Vec<Opened> {
+        let Folders::Only(folders) = &grant.folders else { return Vec::new() };
+        let home = folders::home();
+        let is_wide = |folder: &str| folder == "/" || home.as_deref().is_some_and(|home| is_within(home, folder));
+        let mut opened = Vec::new();
+        if grant.right >= Right::Operator {
+            for folder in folders.iter().filter(|folder| !is_wide(folder)) {
+                opened.push(self.open_folder(folder).await);
+            }
+        }
+        opened
     }
 
     /// Removes a device: stored, its sessions and connections cut, then returned. `None` if it wasn't paired.

@@ -97,7 +97,7 @@ impl<'a> Report<'a> {
     /// A folder that Codex trusted already is nothing to tell a person; scripts may wait for it.
     fn opened(&self, opened: &Opened) -> Result<(), Failure> {
         let (folder, startable) = (opened.folder.clone(), opened.opening.is_startable());
-        let text = said_of(opened);
+        let text = opened.to_string();
         if opened.opening == Opening::Trusted && !self.context.json() {
             return Ok(());
         }
@@ -129,19 +129,6 @@ impl<'a> Report<'a> {
             (_, false) => format!("Stopping. Codex goes on with these turns, and no phone hears of them:{list}"),
         };
         self.context.say(&Event::Stopping { running: titles }, || text)
-    }
-}
-
-/// What became of a folder that was opened, and what a person can do about it.
-fn said_of(Opened { folder, opening }: &Opened) -> String {
-    match opening {
-        Opening::Trusted => format!("Codex trusts {folder}"),
-        Opening::Marked { file } => format!("Codex now trusts {folder} (written to {file})"),
-        Opening::Untrusted { by } => format!(
-            "Codex's config marks {by} as untrusted, so phones start nothing in {folder}\n  \
-             → to change that, remove the mark with `codex` in that folder or in its config.toml"
-        ),
-        Opening::Failed { why } => format!("Phones can't start threads in {folder} yet: {why}"),
     }
 }
 

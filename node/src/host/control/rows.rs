@@ -4,6 +4,7 @@ use farhelm_core::policy::{Folders, Grant, Right};
 use farhelm_store::offer;
 use serde::{Deserialize, Serialize};
 
+use crate::host::folders::Opened;
 use crate::host::{Error, devices};
 
 /// A peer id as text.
@@ -60,6 +61,23 @@ impl GrantRow {
         };
         let expired = grant.resolve(&[]).expired(now_ms);
         Self { right: grant.right, folders, until_ms: grant.until_ms, expired }
+    }
+}
+
+/// A folder that was opened for a device to start threads in, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenedRow {
+    /// The folder, not sanitized.
+    pub folder: String,
+    /// Whether phones can start threads in it.
+    pub startable: bool,
+    /// What became of it, not sanitized.
+    pub text: String,
+}
+
+impl From<Opened> for OpenedRow {
+    fn from(opened: Opened) -> Self {
+        Self { startable: opened.opening.is_startable(), text: opened.to_string(), folder: opened.folder }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The task that knows this host's folders: asks Codex which it trusts, and marks those that are opened at the desk.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,23 @@ impl Opening {
     /// Whether threads can be started in it.
     pub const fn is_startable(&self) -> bool {
         matches!(self, Self::Trusted | Self::Marked { .. })
+    }
+}
+
+impl fmt::Display for Opened {
+    /// What became of it, and what a person can do about it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let folder = &self.folder;
+        match &self.opening {
+            Opening::Trusted => write!(f, "Codex trusts {folder}"),
+            Opening::Marked { file } => write!(f, "Codex now trusts {folder} (written to {file})"),
+            Opening::Untrusted { by } => write!(
+                f,
+                "Codex's config marks {by} as untrusted, so phones start nothing in {folder}\n  \
+                 → to change that, remove the mark with `codex` in that folder or in its config.toml"
+            ),
+            Opening::Failed { why } => write!(f, "Phones can't start threads in {folder} yet: {why}"),
+        }
     }
 }
 

@@ -52,6 +52,11 @@ impl HostFolders {
     }
 }
 
+/// This user's home folder, canonical, if there is one.
+pub fn home() -> Option<String> {
+    canonical(std::env::home_dir()?.to_str()?)
+}
+
 /// A folder's canonical path. Of one that is gone, the part that exists is resolved and the rest kept; `None` if it
 /// isn't absolute, has a `..` beyond what exists, or isn't Unicode.
 pub fn canonical(folder: &str) -> Option<String> {
