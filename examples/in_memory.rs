@@ -55,6 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             runtime_dir: folder.path().join("run"),
             environment: Vec::new(),
         },
+        settings: Default::default(),
         overlay: Overlay::memory(identity()),
     };
     let host = Host::start(config, Store::open(&folder.path().join("store"))?).await?;

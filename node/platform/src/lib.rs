@@ -7,10 +7,12 @@
 //! |---|---|
 //! | [`directories`] | state, config and runtime directories, private to the user |
 //! | [`secret_file`] | files that only the user may read, written whole or not at all |
+//! | [`config_file`] | files that the user edits |
 //! | [`lock`] | one process per state directory, and who it is |
 //! | [`process`] | who is alive, who holds a port, how to stop a group of processes |
 //! | [`socket`] | Unix sockets that only the user may connect to |
 
+pub mod config_file;
 pub mod directories;
 pub mod lock;
 pub mod process;

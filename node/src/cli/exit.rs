@@ -47,13 +47,15 @@ pub enum Exit {
     State = 19,
     /// An address or port can't be listened on.
     Listen = 20,
+    /// A settings file doesn't say what it may.
+    Config = 21,
     /// Ended by Ctrl-C or SIGTERM before it was done.
     Interrupted = 130,
 }
 
 impl Exit {
     /// Every reason, in the order of the numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
@@ -68,6 +70,7 @@ impl Exit {
         Self::OutcomeUnknown,
         Self::State,
         Self::Listen,
+        Self::Config,
         Self::Interrupted,
     ];
 
@@ -93,6 +96,7 @@ impl Exit {
             Self::OutcomeUnknown => "sent, but the link broke before the answer: it may have happened",
             Self::State => "the state directory can't be used, or another farhelm holds it",
             Self::Listen => "a port or address could not be listened on",
+            Self::Config => "the host's settings file can't be used; the message says which line",
             Self::Interrupted => "interrupted before it was done",
         }
     }
@@ -217,6 +221,7 @@ mod tests {
            18  sent, but the link broke before the answer: it may have happened
            19  the state directory can't be used, or another farhelm holds it
            20  a port or address could not be listened on
+           21  the host's settings file can't be used; the message says which line
           130  interrupted before it was done
         ");
     }

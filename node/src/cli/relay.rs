@@ -2,15 +2,14 @@
 //! disk, what is printed. The relay itself is `farhelm-relay`.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use farhelm_platform::directories;
 use farhelm_platform::lock::Lock;
 use farhelm_platform::process::Transport;
+use farhelm_platform::{config_file, directories};
 use farhelm_relay::{Config, Error, Multiaddr, Relay as Running, Status};
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
@@ -21,9 +20,6 @@ use super::{Context, Exit, Failure, home};
 
 /// The settings' file in the configuration directory.
 const FILE: &str = "relay.toml";
-
-/// Bytes of that file at the most.
-const FILE_LIMIT: u64 = 64 * 1024;
 
 /// The relay's directory in the state directory: a machine may run a host and a relay, with a key each.
 const DIRECTORY: &str = "relay";
@@ -175,20 +171,11 @@ fn from_file(named: Option<&Path>, directory: &Path) -> Result<Config, Failure> 
         Failure::new(Exit::Usage, format_args!("{}: {error}", path.display()))
             .next("`farhelm relay --help` shows what may stand in it")
     };
-    match read(path) {
+    match config_file::read(path) {
         Ok(text) => Config::from_toml(&text).map_err(|error| unusable(&error)),
         Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
         Err(error) => Err(unusable(&error)),
     }
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(FILE_LIMIT + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > FILE_LIMIT {
-        return Err(io::Error::other(format!("longer than {FILE_LIMIT} bytes")));
-    }
-    Ok(text)
 }
 
 fn not_started(error: Error) -> Failure {

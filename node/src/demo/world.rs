@@ -91,7 +91,14 @@ impl World {
         let Attachment { source, codex, agent, model } = attach(behind, path).await?;
         let mut overlay = farhelm_overlay::Config::new(identity());
         overlay.listen = loopback();
-        let config = host::Config { name: "demo desk".into(), folder: path.join("work"), source, codex, overlay };
+        let config = host::Config {
+            name: "demo desk".into(),
+            folder: path.join("work"),
+            source,
+            codex,
+            settings: Default::default(),
+            overlay,
+        };
         let host = Host::start(config, Store::open(&path.join("host").join("store"))?).await?;
         for address in relay.multiaddrs() {
             host.add_relay(&address.to_string()).await?;

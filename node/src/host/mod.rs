@@ -10,6 +10,7 @@
 //! | [`folders`] | where devices are at home, canonical |
 //! | [`devices`] | paired phones and their grants, tickets, revocations, on the store |
 //! | [`terms`] | what a person names of a grant, judged |
+//! | [`settings`] | what holds here for every phone: the floor and the switches |
 //! | [`desk`] | who is asked at a pairing |
 //! | [`control`] | the socket through which other commands reach a running host |
 //!
@@ -25,6 +26,7 @@ pub mod invitation;
 pub mod ledger;
 pub mod listen;
 pub mod sessions;
+pub mod settings;
 pub mod terms;
 
 use std::collections::HashSet;
@@ -48,6 +50,7 @@ use devices::Devices;
 use folders::{HostFolders, Keeper, Opened};
 use invitation::Invitation;
 use sessions::Sessions;
+use settings::Settings;
 
 /// What a host is to be.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub struct Config {
     pub source: Source,
     /// Where Codex is.
     pub codex: app_server::Options,
+    /// What holds for every phone.
+    pub settings: Settings,
     /// The node: key, listen addresses, transports.
     pub overlay: farhelm_overlay::Config,
 }
@@ -99,6 +104,7 @@ pub struct Host {
     store: Arc<Store>,
     devices: Devices,
     desks: Desks,
+    settings: Settings,
     endpoint: Endpoint,
     app_server: AppServer,
     bridge: Bridge,
@@ -143,9 +149,22 @@ impl Host {
             stop.clone(),
         );
         let desks = Desks::default();
-        let name = config.name;
-        let host =
-            Self { identity, name, store, devices, desks, endpoint, app_server, bridge, folders, about, stop, tasks };
+        let (name, settings) = (config.name, config.settings);
+        let host = Self {
+            identity,
+            name,
+            store,
+            devices,
+            desks,
+            settings,
+            endpoint,
+            app_server,
+            bridge,
+            folders,
+            about,
+            stop,
+            tasks,
+        };
         host.run(incoming, publish);
         host.apply_relays().await?;
         Ok(host)
@@ -165,6 +184,8 @@ impl Host {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(admit(devices, endpoint)));
         let (app_server, endpoint) = (self.app_server.state(), self.endpoint.clone());
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(describe(publish, app_server, endpoint)));
+        let (settings, codex) = (self.settings.clone(), self.app_server.state());
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(follow_codex(settings, codex)));
     }
 
     /// The host's key.
@@ -201,6 +222,11 @@ impl Host {
     /// The node, to look at.
     pub const fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// What holds for every phone.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Who is paired.
@@ -371,6 +397,18 @@ async fn describe(publish: watch::Sender<HostState>, mut codex: watch::Receiver<
         tokio::select! {
             changed = codex.changed() => if changed.is_err() { return },
             event = events.recv() => if matches!(event, Err(broadcast::error::RecvError::Closed)) { return },
+        }
+    }
+}
+
+/// Reads the switches in Codex's own file whenever there is a connection to it.
+async fn follow_codex(settings: Settings, mut codex: watch::Receiver<State>) {
+    loop {
+        if let State::Ready { codex_home, .. } = &*codex.borrow_and_update() {
+            settings.read_codex(codex_home);
+        }
+        if codex.changed().await.is_err() {
+            return;
         }
     }
 }

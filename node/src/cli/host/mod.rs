@@ -17,6 +17,7 @@ use super::home::{HostHome, machine_name};
 use super::pair::{self, Pair};
 use super::{Context, Exit, Failure, ports};
 use crate::host::app_server::{self, Source, State};
+use crate::host::settings::{self, Settings};
 use crate::host::{self, control};
 use crate::terminal::ask;
 use report::Report;
@@ -168,7 +169,8 @@ impl Options {
             environment: Vec::new(),
         };
         let name = self.name.clone().unwrap_or_else(machine_name);
-        Ok(host::Config { name, folder, source: self.source(), codex, overlay })
+        let settings = Settings::open(directories.config())?;
+        Ok(host::Config { name, folder, source: self.source(), codex, settings, overlay })
     }
 
     fn source(&self) -> Source {
@@ -201,6 +203,16 @@ impl From<host::Error> for Failure {
             host::Error::Devices(_) | host::Error::Store(_) => Exit::State,
             host::Error::RelayAddress(_) | host::Error::Terms(_) => Exit::Usage,
             host::Error::Unreachable => Exit::Unreachable,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<settings::Error> for Failure {
+    fn from(error: settings::Error) -> Self {
+        let code = match &error {
+            settings::Error::File { .. } | settings::Error::Read { .. } => Exit::Config,
+            settings::Error::Write(_) | settings::Error::Create { .. } => Exit::State,
         };
         Self::new(code, error)
     }
