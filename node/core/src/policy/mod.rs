@@ -48,12 +48,27 @@ pub struct Defaults {
     pub approval_policy: String,
     /// The sandbox they start with.
     pub sandbox: String,
+    /// Whether that sandbox may reach the network, if Codex's own config lets it.
+    pub network_access: bool,
+    /// Whether they may use the computer itself, if Codex's own config lets them.
+    pub computer_use: bool,
 }
 
 impl Defaults {
-    /// Threads start in `folder`, ask on request, and write in their workspace only.
+    /// Threads start in `folder`, under the default rules.
     pub fn new(folder: impl Into<String>) -> Self {
-        Self { folder: folder.into(), approval_policy: "on-request".into(), sandbox: "workspace-write".into() }
+        Self::of(&Rules::default(), folder)
+    }
+
+    /// Threads start in `folder`, at the floor of these rules or tighter.
+    pub fn of(rules: &Rules, folder: impl Into<String>) -> Self {
+        Self {
+            folder: folder.into(),
+            approval_policy: rules.starting_approval_policy().into(),
+            sandbox: rules.starting_sandbox().into(),
+            network_access: rules.network_access,
+            computer_use: rules.computer_use_mobile,
+        }
     }
 }
 

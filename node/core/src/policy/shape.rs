@@ -78,6 +78,9 @@ pub enum Fill {
     ApprovalPolicy,
     /// [`Defaults::sandbox`].
     Sandbox,
+    /// Settings that hold down what Codex's own config would add to the sandbox and the tools: they only ever take
+    /// away. No folder but the thread's own; network and computer use unless [`Defaults`] leave them to Codex's config.
+    HoldDown,
     /// True.
     True,
     /// An object of constant fields.
@@ -99,11 +102,31 @@ impl Fill {
             Self::Folder => defaults.folder.as_str().into(),
             Self::ApprovalPolicy => defaults.approval_policy.as_str().into(),
             Self::Sandbox => defaults.sandbox.as_str().into(),
+            Self::HoldDown => hold_down(defaults),
             Self::True => true.into(),
             Self::Object(fields) => fields.iter().map(|(name, value)| ((*name).to_owned(), value.value())).collect(),
         }
     }
 }
+
+fn hold_down(defaults: &Defaults) -> Value {
+    let mut settings = Map::new();
+    settings.insert("sandbox_workspace_write.writable_roots".into(), Value::Array(Vec::new()));
+    if !defaults.network_access {
+        settings.insert("sandbox_workspace_write.network_access".into(), false.into());
+    }
+    if !defaults.computer_use {
+        let off = Value::Object(Map::from_iter([("enabled".to_owned(), false.into())]));
+        let plugins = COMPUTER_USE.into_iter().map(|plugin| (plugin.to_owned(), off.clone())).collect();
+        settings.insert("plugins".into(), plugins);
+        settings.insert("features.computer_use".into(), false.into());
+    }
+    Value::Object(settings)
+}
+
+/// The plugins by which Codex uses the computer. The feature's own switch doesn't take a plugin's tools away (measured
+/// with 0.169.0), and a plugin's switch doesn't touch other plugins.
+const COMPUTER_USE: [&str; 2] = ["computer-use@openai-bundled", "unified-computer-use@openai-bundled"];
 
 impl Constant {
     fn value(self) -> Value {

@@ -240,6 +240,8 @@ pub const METHODS: &[Method] = &[
             &[THREAD_ID],
             &[
                 Given { name: "excludeTurns", fill: Fill::True },
+                // Heeded when the thread wasn't loaded; one that the desk has open stays as it is there.
+                Given { name: "config", fill: Fill::HoldDown },
                 Given {
                     name: "initialTurnsPage",
                     fill: Fill::Object(&[
@@ -262,6 +264,7 @@ pub const METHODS: &[Method] = &[
             Given { name: "cwd", fill: Fill::Folder },
             Given { name: "approvalPolicy", fill: Fill::ApprovalPolicy },
             Given { name: "sandbox", fill: Fill::Sandbox },
+            Given { name: "config", fill: Fill::HoldDown },
         ],
         OPENED,
         "start work, in the host's folder and under the host's rules",

@@ -26,11 +26,38 @@ fn refused(method: &str, params: Value) -> String {
 
 #[test]
 fn a_started_thread_gets_the_hosts_folder_and_rules() {
-    let params = json!({"model": "gpt-5.5", "cwd": "/home/me/project", "approvalPolicy": "on-request", "sandbox": "workspace-write"});
+    let params = json!({"model": "gpt-5.5", "cwd": "/home/me/project", "approvalPolicy": "on-request",
+        "sandbox": "workspace-write", "config": held_down()});
     assert_eq!(ask("thread/start", json!({"model": "gpt-5.5"})), Ok(params));
     let without_model = ask("thread/start", Value::Null).expect("allowed");
     assert_eq!(without_model["cwd"], "/home/me/project");
     assert_eq!(without_model.get("model"), None);
+}
+
+/// What the default rules take away from Codex's own config.
+fn held_down() -> Value {
+    json!({
+        "sandbox_workspace_write.writable_roots": [],
+        "sandbox_workspace_write.network_access": false,
+        "features.computer_use": false,
+        "plugins": {
+            "computer-use@openai-bundled": {"enabled": false},
+            "unified-computer-use@openai-bundled": {"enabled": false},
+        },
+    })
+}
+
+#[test]
+fn what_the_rules_allow_is_left_to_codexs_config_and_nothing_is_added() {
+    let rules = Rules { network_access: true, computer_use_mobile: true, ..Rules::default() };
+    let widest = Rules { approval_policy: "never".into(), sandbox: "danger-full-access".into(), ..rules };
+    for method in ["thread/start", "thread/resume"] {
+        let params = if method == "thread/resume" { json!({"threadId": "t"}) } else { Value::Null };
+        let strict = ask(method, params.clone()).expect("allowed");
+        assert_eq!(strict["config"], held_down(), "{method}");
+        let open = request(method, &params, Right::Owner, &Defaults::of(&widest, "/f")).expect("allowed").params;
+        assert_eq!(open["config"], json!({"sandbox_workspace_write.writable_roots": []}), "{method}");
+    }
 }
 
 #[test]
@@ -95,7 +122,7 @@ fn input_that_names_a_path_or_an_address_is_refused() {
 #[test]
 fn a_resume_asks_for_the_newest_page_only() {
     let page = json!({"limit": 20, "sortDirection": "desc", "itemsView": "full"});
-    let params = json!({"threadId": "t", "excludeTurns": true, "initialTurnsPage": page});
+    let params = json!({"threadId": "t", "excludeTurns": true, "config": held_down(), "initialTurnsPage": page});
     assert_eq!(ask("thread/resume", json!({"threadId": "t"})), Ok(params));
 }
 
