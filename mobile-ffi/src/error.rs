@@ -132,6 +132,9 @@ pub enum DecideError {
     /// The host doesn't take this one for the whole session. Nothing was decided.
     #[error("{0}")]
     NotOffered(String),
+    /// Not every question has an answer that it takes. Nothing was sent.
+    #[error("{0}")]
+    NotAnAnswer(String),
     /// It was over before: somebody else decided, the turn ended, or Codex restarted.
     #[error("{0}")]
     Over(String),
@@ -235,6 +238,7 @@ impl From<phone::DecideError> for DecideError {
         match error {
             E::NotShownWhole => Self::NotShownWhole(said),
             E::NotOffered => Self::NotOffered(said),
+            E::NotAnAnswer => Self::NotAnAnswer(said),
             E::Over { .. } => Self::Over(said),
             E::NotWhatIsShown => Self::NotWhatIsShown(said),
             E::Late => Self::Late(said),

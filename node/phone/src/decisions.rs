@@ -1,12 +1,14 @@
-//! Decisions on their way: a table that knows when the host's word about one is final. No I/O.
+//! Decisions and answers on their way: a table that knows when the host's word about one is final. No I/O.
 //!
-//! A decision may safely travel twice: it is signed over exactly one approval, and the first valid one wins. So it is
-//! sent again after a reconnection while the host still lists its approval. If the approval is gone by then, it ended
-//! while nobody listened, and that is all that can be said.
+//! Either may safely travel twice: it is about exactly one approval or question, and the first valid one wins. So it is
+//! sent again after a reconnection while the host still lists what it is about. If that is gone by then, it ended while
+//! nobody listened, and that is all that can be said.
 
 use farhelm_core::codex::approval::{Approval, Key, Outcome};
 use farhelm_core::codex::decision::{self, SignedDecision};
+use farhelm_core::codex::question::{Answers, Question};
 use farhelm_core::identity::NodeId;
+use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::DecisionRefusal;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -33,6 +35,9 @@ pub enum DecideError {
     /// The host doesn't take this one for the whole session.
     #[error("the host does not offer to accept this for the whole session; accept it this once")]
     NotOffered,
+    /// Not an answer to this question. Nothing was sent.
+    #[error("every question needs an answer: one of its options, or your own words where it takes them")]
+    NotAnAnswer,
     /// The host shows something else by now.
     #[error("the host shows something else now; look again, then decide")]
     NotWhatIsShown,
@@ -81,42 +86,91 @@ impl From<DecisionRefusal> for DecideError {
 
 pub(crate) type Reply = oneshot::Sender<Result<(), DecideError>>;
 
+/// What a person said.
+#[derive(Debug, Clone)]
+pub(crate) enum Said {
+    /// On an approval.
+    Decision(SignedDecision),
+    /// To a question.
+    Answers(Answers),
+}
+
+impl Said {
+    fn key(&self) -> Key {
+        match self {
+            Self::Decision(signed) => signed.key,
+            Self::Answers(answers) => answers.key,
+        }
+    }
+
+    /// How what it is about ends by it.
+    fn meant(&self) -> Outcome {
+        match self {
+            Self::Decision(signed) => signed.decision.outcome(),
+            Self::Answers(_) => Outcome::Accepted,
+        }
+    }
+}
+
+impl From<Said> for Envelope {
+    fn from(said: Said) -> Self {
+        match said {
+            Said::Decision(signed) => Self::Decision(signed),
+            Said::Answers(answers) => Self::Answers(answers),
+        }
+    }
+}
+
 struct Waiting {
-    signed: SignedDecision,
+    said: Said,
     deadline: Instant,
     sent: bool,
     reply: Reply,
 }
 
-/// Every decision the host hasn't answered.
+/// Everything said that the host hasn't answered.
 #[derive(Default)]
 pub(crate) struct Decisions(Vec<Waiting>);
 
 impl Decisions {
-    /// Takes a decision; it waits for [`send`](Self::send).
-    pub(crate) fn add(&mut self, signed: SignedDecision, reply: Reply, now: Instant) {
+    /// Takes a decision or answers; they wait for [`send`](Self::send).
+    pub(crate) fn add(&mut self, said: Said, reply: Reply, now: Instant) {
         self.0.retain(|waiting| !waiting.reply.is_closed());
         if self.0.len() >= CAPACITY {
             let _ = reply.send(Err(DecideError::Busy));
             return;
         }
-        self.0.push(Waiting { signed, deadline: now + PATIENCE, sent: false, reply });
+        self.0.push(Waiting { said, deadline: now + PATIENCE, sent: false, reply });
     }
 
     /// Hands everything unsent to `send`, until it takes no more.
-    pub(crate) fn send(&mut self, mut send: impl FnMut(SignedDecision) -> bool) {
+    pub(crate) fn send(&mut self, mut send: impl FnMut(Said) -> bool) {
         for waiting in self.0.iter_mut().filter(|waiting| !waiting.sent) {
-            if !send(waiting.signed.clone()) {
+            if !send(waiting.said.clone()) {
                 return;
             }
             waiting.sent = true;
         }
     }
 
-    /// The host listed what is open: what is still there is to be sent (again), the rest is over.
+    /// The host listed the approvals that are open: what is still there is to be sent (again), the rest is over.
     pub(crate) fn listed(&mut self, open: &[Approval]) {
+        let is_open = |key| open.iter().any(|approval| approval.key == key);
+        self.relist(|said| matches!(said, Said::Decision(_)), is_open);
+    }
+
+    /// The same for questions.
+    pub(crate) fn listed_questions(&mut self, open: &[Question]) {
+        let is_open = |key| open.iter().any(|question| question.key == key);
+        self.relist(|said| matches!(said, Said::Answers(_)), is_open);
+    }
+
+    fn relist(&mut self, concerns: impl Fn(&Said) -> bool, is_open: impl Fn(Key) -> bool) {
         self.finish(|waiting| {
-            if open.iter().any(|approval| approval.key == waiting.signed.key) {
+            if !concerns(&waiting.said) {
+                return None;
+            }
+            if is_open(waiting.said.key()) {
                 waiting.sent = false;
                 return None;
             }
@@ -125,17 +179,17 @@ impl Decisions {
         });
     }
 
-    /// The host answered our decision.
+    /// The host answered what we said.
     pub(crate) fn decided(&mut self, key: Key, result: Result<(), DecisionRefusal>) {
-        self.finish(|waiting| (waiting.signed.key == key).then(|| result.map_err(DecideError::from)));
+        self.finish(|waiting| (waiting.said.key() == key).then(|| result.map_err(DecideError::from)));
     }
 
-    /// An approval is over; perhaps by our decision.
+    /// An approval or a question is over; perhaps by us.
     pub(crate) fn resolved(&mut self, key: Key, outcome: Outcome, by: Option<NodeId>, us: NodeId) {
         self.finish(|waiting| {
-            let ours = by == Some(us) && outcome == waiting.signed.decision.outcome();
+            let ours = by == Some(us) && outcome == waiting.said.meant();
             let result = if ours { Ok(()) } else { Err(DecideError::Over { outcome: Some(outcome), by }) };
-            (waiting.signed.key == key).then_some(result)
+            (waiting.said.key() == key).then_some(result)
         });
     }
 
@@ -192,8 +246,23 @@ mod tests {
     fn decide(table: &mut Decisions, request: i64) -> oneshot::Receiver<Result<(), DecideError>> {
         let (reply, answer) = oneshot::channel();
         let signed = SignedDecision::sign(&us(), us().node_id(), &approval(request), Decision::Accept).unwrap();
-        table.add(signed, reply, Instant::now());
+        table.add(Said::Decision(signed), reply, Instant::now());
         answer
+    }
+
+    #[test]
+    fn a_list_of_approvals_says_nothing_about_answers_and_the_other_way_round() {
+        let mut table = Decisions::default();
+        let mut decision = decide(&mut table, 0);
+        let (reply, mut answer) = oneshot::channel();
+        let answers = Answers { key: approval(1).key, digest: ByteArray::new([0; 32]), answers: Default::default() };
+        table.add(Said::Answers(answers), reply, Instant::now());
+        assert_eq!(send(&mut table), 2);
+        table.listed(&[approval(0)]);
+        assert!(answer.try_recv().is_err());
+        table.listed_questions(&[]);
+        assert_eq!(answer.try_recv().unwrap(), Err(DecideError::OutcomeUnknown));
+        assert!(decision.try_recv().is_err());
     }
 
     fn send(table: &mut Decisions) -> usize {

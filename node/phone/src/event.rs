@@ -1,6 +1,7 @@
 //! What happens at a host, for whoever wants to be told instead of looking.
 
 use farhelm_core::codex::approval::{Approval, Key, Outcome};
+use farhelm_core::codex::question::Question;
 use farhelm_core::codex::thread::TurnStatus;
 use farhelm_core::identity::NodeId;
 use farhelm_core::wire::envelope::HostState;
@@ -10,7 +11,7 @@ use crate::connection::Connection;
 /// Something a person may want to know.
 ///
 /// A listener that lags loses the oldest and is told so; [`Host::state`](crate::Host::state) and
-/// [`Host::approvals`](crate::Host::approvals) always hold how things are.
+/// [`Host::approvals`](crate::Host::approvals) and [`Host::questions`](crate::Host::questions) always hold how things are.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -20,18 +21,20 @@ pub enum Event {
     Host(HostState),
     /// Somebody has to decide.
     Approval(Approval),
-    /// An approval is over.
+    /// Somebody has to answer.
+    Question(Question),
+    /// An approval or a question is over.
     Resolved {
         /// Which.
         key: Key,
-        /// Its thread, if the approval was known here.
+        /// Its thread, if it was known here.
         thread: Option<String>,
         /// How it ended.
         outcome: Outcome,
         /// The device that decided, if one did.
         by: Option<NodeId>,
     },
-    /// An approval ended while this phone wasn't connected; how, nobody told it.
+    /// An approval or a question ended while this phone wasn't connected; how, nobody told it.
     Gone {
         /// Which.
         key: Key,

@@ -4,6 +4,7 @@
 //! shown, and the host holds it against its own entry, so an answer never lands on another question.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
@@ -165,8 +166,8 @@ fn id(value: &Value, name: &'static str) -> Result<String, Unusable> {
     }
 }
 
-/// A person's answers to all of a request's questions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A person's answers to all of a request's questions. One may be a secret, so `Debug` shows none.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answers {
     /// The request.
@@ -175,6 +176,12 @@ pub struct Answers {
     pub digest: ByteArray<32>,
     /// By question id: options' labels, or words of one's own.
     pub answers: BTreeMap<String, Vec<String>>,
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answers").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 impl Answers {
@@ -230,6 +237,12 @@ mod tests {
             let forced = Answers { key: key(), digest: ByteArray::new(question().digest()), answers: wrong };
             assert_eq!(question().result(&forced), None);
         }
+    }
+
+    #[test]
+    fn what_was_answered_is_in_no_log() {
+        let answers = Answers::new(&question(), answers(&[("q1", "A"), ("q2", "my password")])).expect("taken");
+        assert!(!format!("{answers:?}").contains("password"));
     }
 
     #[test]

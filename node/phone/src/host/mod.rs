@@ -20,12 +20,14 @@ mod settings;
 mod threads;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use farhelm_core::codex::approval::Approval;
 use farhelm_core::codex::decision::{Decision, SignedDecision};
+use farhelm_core::codex::question::{Answers, Question};
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::wire::envelope::HostState;
 use farhelm_core::wire::limits;
@@ -34,7 +36,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::connection::{Connection, Path, Traffic, Why};
-use crate::decisions::DecideError;
+use crate::decisions::{DecideError, Said};
 use crate::error::{Error, PATIENCE};
 use crate::event::Event;
 use crate::followed::ThreadWatch;
@@ -93,13 +95,28 @@ impl Host {
 
     /// The approvals that are open now, by the host's own word on the connection there is; waits for both.
     pub async fn pending(&self, patience: Duration) -> Result<Vec<Approval>, Error> {
+        self.listed(patience).await?;
+        Ok(self.outlets.approvals.borrow().clone())
+    }
+
+    /// The questions that are open, oldest first. While the host is away: as they were.
+    pub fn questions(&self) -> watch::Receiver<Vec<Question>> {
+        self.outlets.questions.subscribe()
+    }
+
+    /// The questions that are open now, as [`pending`](Self::pending).
+    pub async fn asked(&self, patience: Duration) -> Result<Vec<Question>, Error> {
+        self.listed(patience).await?;
+        Ok(self.outlets.questions.borrow().clone())
+    }
+
+    async fn listed(&self, patience: Duration) -> Result<(), Error> {
         let mut listed = self.outlets.listed.subscribe();
         let waited = async {
             self.live(patience).await?;
             listed.wait_for(|listed| *listed).await.map_err(|_| Error::Stopped).map(drop)
         };
-        timeout(patience, waited).await.unwrap_or(Err(Error::NoAnswer))?;
-        Ok(self.outlets.approvals.borrow().clone())
+        timeout(patience, waited).await.unwrap_or(Err(Error::NoAnswer))
     }
 
     /// What happens from now on.
@@ -138,8 +155,19 @@ impl Host {
     /// Decides on exactly the approval that was on the screen, and waits for the host's word.
     pub async fn decide(&self, shown: &Approval, decision: Decision) -> Result<(), DecideError> {
         let signed = SignedDecision::sign(&self.identity, self.id, shown, decision)?;
+        self.say(Said::Decision(signed)).await
+    }
+
+    /// Answers exactly the question that was on the screen, each of its parts by id with labels of its options or, where
+    /// it takes them, with words; and waits for the host's word. Needs the right of an operator.
+    pub async fn answer(&self, shown: &Question, answers: BTreeMap<String, Vec<String>>) -> Result<(), DecideError> {
+        let answers = Answers::new(shown, answers).ok_or(DecideError::NotAnAnswer)?;
+        self.say(Said::Answers(answers)).await
+    }
+
+    async fn say(&self, said: Said) -> Result<(), DecideError> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Decide { signed: Box::new(signed), reply };
+        let command = Command::Decide { said: Box::new(said), reply };
         self.tell(command).await.map_err(|_| DecideError::Stopped)?;
         answer.await.map_err(|_| DecideError::Stopped)?
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use farhelm_core::codex::approval::{Approval, Key};
+use farhelm_core::codex::question::Question;
 use farhelm_core::codex::thread::{Thread, Turn, TurnStatus, id_of};
 use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{Decided, HostState, Notification, Resolved};
@@ -11,8 +12,8 @@ use serde_json::Value;
 use super::Supervisor;
 use crate::event::Event;
 
-/// Open approvals that are kept. A host with more is broken; the newest are dropped.
-const APPROVALS: usize = 64;
+/// Open approvals, and open questions, that are kept. A host with more is broken; the newest are dropped.
+const OPEN: usize = 64;
 
 impl Supervisor {
     pub(super) fn on_envelope(&mut self, envelope: Envelope) {
@@ -26,6 +27,8 @@ impl Supervisor {
             Envelope::Host(state) => self.on_host(state),
             Envelope::Approvals(all) => self.on_approvals(all.open),
             Envelope::Approval(approval) => self.on_approval(approval),
+            Envelope::Questions(all) => self.on_questions(all.open),
+            Envelope::Question(question) => self.on_question(question),
             Envelope::Resolved(resolved) => self.on_resolved(resolved),
             Envelope::Decided(Decided { key, result }) => self.decisions.decided(key, result),
             // What only a phone sends; beats are the channel's.
@@ -61,7 +64,7 @@ impl Supervisor {
     }
 
     fn on_approvals(&mut self, mut open: Vec<Approval>) {
-        open.truncate(APPROVALS);
+        open.truncate(OPEN);
         self.decisions.listed(&open);
         let before = self.outlets.approvals.send_replace(open.clone());
         for gone in before.iter().filter(|old| !open.iter().any(|approval| approval.key == old.key)) {
@@ -70,14 +73,41 @@ impl Supervisor {
         for new in open.into_iter().filter(|approval| !before.contains(approval)) {
             self.emit(Event::Approval(new));
         }
+        self.send_all();
+    }
+
+    /// The list of questions follows that of approvals.
+    fn on_questions(&mut self, mut open: Vec<Question>) {
+        open.truncate(OPEN);
+        self.decisions.listed_questions(&open);
+        let before = self.outlets.questions.send_replace(open.clone());
+        for gone in before.iter().filter(|old| !open.iter().any(|question| question.key == old.key)) {
+            self.emit(Event::Gone { key: gone.key, thread: gone.thread.clone() });
+        }
+        for new in open.into_iter().filter(|question| !before.contains(question)) {
+            self.emit(Event::Question(new));
+        }
         self.outlets.listed.send_replace(true);
         self.send_all();
+    }
+
+    fn on_question(&mut self, question: Question) {
+        let kept = self.outlets.questions.send_if_modified(|open| {
+            let new = open.len() < OPEN && open.iter().all(|other| other.key != question.key);
+            if new {
+                open.push(question.clone());
+            }
+            new
+        });
+        if kept {
+            self.emit(Event::Question(question));
+        }
     }
 
     fn on_approval(&mut self, approval: Approval) {
         let kept = self.outlets.approvals.send_if_modified(|open| {
             open.retain(|other| other.key != approval.key);
-            let room = open.len() < APPROVALS;
+            let room = open.len() < OPEN;
             if room {
                 open.push(approval.clone());
             }
@@ -90,7 +120,7 @@ impl Supervisor {
 
     fn on_resolved(&mut self, Resolved { key, outcome, by }: Resolved) {
         self.decisions.resolved(key, outcome, by, self.us.identity.node_id());
-        let thread = self.forget_approval(key);
+        let thread = self.forget_approval(key).or_else(|| self.forget_question(key));
         self.emit(Event::Resolved { key, thread, outcome, by });
     }
 
@@ -98,6 +128,16 @@ impl Supervisor {
         let mut thread = None;
         self.outlets.approvals.send_if_modified(|open| {
             let place = open.iter().position(|approval| approval.key == key);
+            thread = place.map(|place| open.remove(place).thread);
+            thread.is_some()
+        });
+        thread
+    }
+
+    fn forget_question(&mut self, key: Key) -> Option<String> {
+        let mut thread = None;
+        self.outlets.questions.send_if_modified(|open| {
+            let place = open.iter().position(|question| question.key == key);
             thread = place.map(|place| open.remove(place).thread);
             thread.is_some()
         });

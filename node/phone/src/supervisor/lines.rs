@@ -133,6 +133,7 @@ impl Supervisor {
         self.calls.end(&Error::Removed { at_ms });
         self.decisions.end();
         self.outlets.approvals.send_replace(Vec::new());
+        self.outlets.questions.send_replace(Vec::new());
         self.set_state(Connection::Removed { at_ms });
     }
 

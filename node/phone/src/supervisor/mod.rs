@@ -21,7 +21,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use farhelm_core::codex::approval::Approval;
-use farhelm_core::codex::decision::SignedDecision;
+use farhelm_core::codex::question::Question;
 use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{CloseReason, HostState, Watch};
 use farhelm_overlay::channel::Channel;
@@ -36,7 +36,7 @@ use crate::attach::{Aim, Attached, Failure, Us};
 use crate::backoff::Backoff;
 use crate::calls::{self, Calls, LineId};
 use crate::connection::{Connection, Path, Why};
-use crate::decisions::{self, DecideError, Decisions};
+use crate::decisions::{self, DecideError, Decisions, Said};
 use crate::error::Error;
 use crate::event::Event;
 use crate::followed::{Followed, ThreadWatch};
@@ -63,10 +63,10 @@ pub(crate) enum Command {
         /// For the watch.
         reply: oneshot::Sender<Result<ThreadWatch, Error>>,
     },
-    /// Send a decision.
+    /// Send a decision, or answers.
     Decide {
-        /// The decision.
-        signed: Box<SignedDecision>,
+        /// What was decided or answered.
+        said: Box<Said>,
         /// For what became of it.
         reply: decisions::Reply,
     },
@@ -95,7 +95,8 @@ pub(crate) struct Outlets {
     pub(crate) state: watch::Sender<Connection>,
     pub(crate) host: watch::Sender<Option<HostState>>,
     pub(crate) approvals: watch::Sender<Vec<Approval>>,
-    /// Whether the host has listed them on the line there is.
+    pub(crate) questions: watch::Sender<Vec<Question>>,
+    /// Whether the host has listed both on the line there is.
     pub(crate) listed: watch::Sender<bool>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) sent: AtomicU64,
@@ -251,8 +252,8 @@ impl Supervisor {
                 let _ = reply.send(self.followed.follow(&thread));
                 self.send_all();
             }
-            Command::Decide { signed, reply } => {
-                self.decisions.add(*signed, reply, Instant::now());
+            Command::Decide { said, reply } => {
+                self.decisions.add(*said, reply, Instant::now());
                 self.send_all();
             }
             Command::NetworkChanged => self.on_network_changed(),
@@ -277,7 +278,7 @@ impl Supervisor {
         if ids != line.watched && sender.offer(Envelope::Watch(Watch { threads: ids.clone() })).is_ok() {
             line.watched = ids;
         }
-        self.decisions.send(|signed| sender.offer(Envelope::Decision(signed)).is_ok());
+        self.decisions.send(|said| sender.offer(said.into()).is_ok());
         self.calls.send(line.id, |request| sender.offer(Envelope::Request(request)).is_ok());
     }
 
@@ -334,6 +335,7 @@ pub(crate) fn outlets(state: Connection) -> Arc<Outlets> {
         state: watch::Sender::new(state),
         host: watch::Sender::new(None),
         approvals: watch::Sender::new(Vec::new()),
+        questions: watch::Sender::new(Vec::new()),
         listed: watch::Sender::new(false),
         events: broadcast::Sender::new(256),
         sent: AtomicU64::new(0),

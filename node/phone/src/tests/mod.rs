@@ -6,6 +6,7 @@
 mod commands;
 mod overlay;
 mod pairing;
+mod questions;
 mod session;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use farhelm_core::pairing::{Ticket, TicketSecret, ticket};
 use farhelm_core::session::PairingSecret;
 use farhelm_core::session::host::{Authenticated, Hello};
 use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::{Approvals, CodexState, HostState, Request, Response};
+use farhelm_core::wire::envelope::{Approvals, CodexState, HostState, Questions, Request, Response};
 use farhelm_overlay::channel::{self, Channel, Wire};
 use farhelm_overlay::{ConnectionId, Multiaddr};
 use serde_bytes::ByteBuf;
@@ -270,6 +271,7 @@ impl Desk {
 
     async fn lists(&self, open: Vec<codex::approval::Approval>) {
         self.send(Envelope::Approvals(Approvals { open })).await;
+        self.send(Envelope::Questions(Questions { open: Vec::new() })).await;
     }
 }
 

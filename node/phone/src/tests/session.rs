@@ -337,6 +337,7 @@ async fn each_refusal_of_a_decision_has_its_name() {
         (DecisionRefusal::NotWhatIsShown, DecideError::NotWhatIsShown),
         (DecisionRefusal::Late, DecideError::Late),
         (DecisionRefusal::TooLarge, DecideError::NotShownWhole),
+        (DecisionRefusal::NotOffered, DecideError::NotOffered),
         (DecisionRefusal::NotAllowed, DecideError::NotAllowed),
     ] {
         let (_world, _client, host, mut desk) = with_approval().await;

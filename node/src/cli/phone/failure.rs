@@ -74,6 +74,7 @@ impl From<DecideError> for Failure {
     fn from(error: DecideError) -> Self {
         let code = match error {
             DecideError::NotShownWhole | DecideError::NotOffered | DecideError::NotAllowed => Exit::Refused,
+            DecideError::NotAnAnswer => Exit::Usage,
             DecideError::Over { .. } => Exit::NotFound,
             DecideError::OutcomeUnknown => Exit::OutcomeUnknown,
             DecideError::NotConnected | DecideError::Stopped => Exit::Unreachable,
