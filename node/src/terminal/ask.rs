@@ -1,6 +1,6 @@
-//! Questions to the person at the terminal: yes or no, and a secret that isn't echoed.
+//! Questions to the person at the terminal: yes or no, a line, and a secret that isn't echoed.
 //!
-//! Both can be given up at any time: dropping the future ends the question and leaves the terminal as it was. Neither
+//! All can be given up at any time: dropping the future ends the question and leaves the terminal as it was. Neither
 //! asks where nobody can answer (no terminal, or a job in the background, which reading would stop with `SIGTTIN`).
 //!
 //! # Why what was typed before is thrown away
@@ -58,6 +58,17 @@ pub async fn confirm(question: &str, within: Duration) -> Result<bool, Error> {
     .await
 }
 
+/// Asks for a line. The prompt must be safe to print.
+pub async fn line(prompt: &str, within: Duration) -> Result<Zeroizing<String>, Error> {
+    if !is_possible() {
+        return Err(Error::NotATerminal);
+    }
+    on_a_thread(prompt.to_owned(), move |prompt, given_up| {
+        line_at(&io::stdin(), &mut io::stderr(), prompt, within, given_up).map(Zeroizing::new)
+    })
+    .await
+}
+
 /// Asks for a line that isn't echoed.
 pub async fn hidden(prompt: &str) -> Result<Zeroizing<String>, Error> {
     if !is_possible() {
@@ -110,6 +121,19 @@ fn confirm_at(
             _ => writeln!(out, "Please answer y or n.")?,
         }
     }
+}
+
+fn line_at(
+    terminal: &impl AsFd,
+    out: &mut impl Write,
+    prompt: &str,
+    within: Duration,
+    given_up: &AtomicBool,
+) -> Result<String, Error> {
+    termios::tcflush(terminal, QueueSelector::IFlush).map_err(io::Error::from)?;
+    write!(out, "{prompt}")?;
+    out.flush()?;
+    read_line(terminal, Instant::now() + within, given_up).inspect_err(|_| _ = writeln!(out))
 }
 
 /// One line; the terminal itself collects it (canonical mode), so one read gives one.
@@ -247,6 +271,15 @@ mod tests {
         // The line discipline has it once it is readable.
         poll(&mut [PollFd::new(&desk.terminal, PollFlags::IN)], Some(&Timespec { tv_sec: 20, tv_nsec: 0 })).unwrap();
         assert!(!desk.answer("n\n").0.unwrap());
+    }
+
+    #[test]
+    fn a_line_is_taken_as_it_was_typed() {
+        let mut desk = Desk::new();
+        let mut out = Typist { keyboard: &mut desk.keyboard, keys: ["two words".to_owned()].into(), shown: vec![] };
+        let line = line_at(&desk.terminal, &mut out, "Why: ", Duration::from_secs(20), &AtomicBool::new(false));
+        assert_eq!(line.unwrap(), "two words\n");
+        assert_eq!(out.shown, b"Why: ");
     }
 
     #[test]

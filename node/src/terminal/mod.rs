@@ -10,6 +10,7 @@ pub mod diff;
 pub mod invitation;
 pub mod picture;
 pub mod qr;
+pub mod question;
 pub mod sanitize;
 pub mod screen;
 pub mod thread;

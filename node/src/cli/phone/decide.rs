@@ -154,7 +154,7 @@ fn pick(open: Vec<Approval>, digest: Option<&str>) -> Result<Approval, Failure> 
 }
 
 /// The beginning of a digest, in lower case.
-fn prefix(text: &str) -> Result<String, String> {
+pub(super) fn prefix(text: &str) -> Result<String, String> {
     match text.len() {
         DIGITS..=64 if text.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(text.to_ascii_lowercase()),
         _ => Err(format!("{DIGITS} to 64 hex digits are needed")),

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use clap::Args;
 use farhelm_core::codex::approval::{Approval, Outcome};
+use farhelm_core::codex::question::Question;
 use farhelm_core::codex::thread::{Item, Thread, Turn, TurnStatus};
 use farhelm_phone::{Connection, Error, Event, Host, ThreadWatch, Via};
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{Context, Exit, Failure, Which, report, threads, visit};
-use crate::terminal::{approval, sanitize, thread};
+use crate::terminal::{approval, question, sanitize, thread};
 
 /// Follow a thread, or all that waits for a person, until Ctrl-C
 #[derive(Debug, Args)]
@@ -38,7 +39,7 @@ pub(super) async fn run(args: Watch, context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// Approvals, ends of turns and the connection, as they come.
+/// Approvals, questions, ends of turns and the connection, as they come.
 async fn events(host: &Host, context: &Context) -> Result<(), Failure> {
     host.pending(super::PATIENCE).await?;
     // What comes between these two lines is in both, and said once.
@@ -46,10 +47,14 @@ async fn events(host: &Host, context: &Context) -> Result<(), Failure> {
     let open = host.approvals().borrow().clone();
     say_connection(&host.state().borrow().clone(), context)?;
     open.iter().try_for_each(|approval| say_approval(approval, context))?;
-    let mut shown: HashSet<_> = open.into_iter().map(|approval| approval.key).collect();
+    let asked = host.questions().borrow().clone();
+    asked.iter().try_for_each(|question| say_question(question, context))?;
+    let open = open.into_iter().map(|approval| approval.key);
+    let mut shown: HashSet<_> = open.chain(asked.into_iter().map(|question| question.key)).collect();
     loop {
         match events.recv().await {
             Ok(Event::Approval(approval)) if shown.insert(approval.key) => say_approval(&approval, context)?,
+            Ok(Event::Question(question)) if shown.insert(question.key) => say_question(&question, context)?,
             Ok(Event::Connection(Connection::Removed { at_ms })) => return Err(Error::Removed { at_ms }.into()),
             Ok(event) => say_event(&event, context)?,
             Err(RecvError::Lagged(missed)) => context.note(&format!("({missed} events were missed)")),
@@ -64,11 +69,11 @@ fn say_event(event: &Event, context: &Context) -> Result<(), Failure> {
         Event::Resolved { thread, outcome, by, .. } => {
             let by = by.map(|by| by.to_string());
             context.say(&json!({"is": "resolved", "thread": thread, "outcome": outcome, "by": by}), || {
-                format!("That approval is over: {}.", said(*outcome))
+                format!("That is over: {}.", said(*outcome))
             })
         }
         Event::Gone { thread, .. } => context.say(&json!({"is": "gone", "thread": thread}), || {
-            "An approval ended while this phone was not connected.".to_owned()
+            "What waited for an answer ended while this phone was not connected.".to_owned()
         }),
         Event::TurnCompleted { thread: id, turn, status } => {
             let end = thread::turn_end(status).unwrap_or_default();
@@ -88,7 +93,7 @@ fn say_event_of(id: &str, event: &Event, context: &Context) -> Result<(), Failur
 
 fn said(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Accepted => "accepted",
+        Outcome::Accepted => "accepted, or answered",
         Outcome::Declined => "declined",
         Outcome::Cancelled => "declined, and its turn ended",
         Outcome::Elsewhere => "decided at the desk, or its turn ended",
@@ -128,6 +133,15 @@ fn say_approval(approval: &Approval, context: &Context) -> Result<(), Failure> {
     })
 }
 
+/// A question with the command that answers exactly this.
+fn say_question(asked: &Question, context: &Context) -> Result<(), Failure> {
+    context.say(&report::question(asked), || {
+        let shown = question::show(asked, context.screen.size.columns);
+        let digest = &report::digest_of_question(asked)[..12];
+        format!("{shown}\n  → farhelm phone answer --digest {digest}")
+    })
+}
+
 /// What of a thread was said already.
 #[derive(Debug, Default)]
 pub(super) struct Follow {
@@ -148,9 +162,9 @@ impl Follow {
         Self::default()
     }
 
-    /// Says what happens until the turn ends or waits for an approval.
+    /// Says what happens until the turn ends or waits for a person.
     pub(super) async fn until_it_stops(mut self, host: &Host, id: &str, context: &Context) -> Result<(), Failure> {
-        let mut approvals = host.approvals();
+        let (mut approvals, mut questions) = (host.approvals(), host.questions());
         let mut watch = host.watch(id).await?;
         loop {
             if let Some(status) = self.catch_up(&mut watch, context)? {
@@ -160,9 +174,14 @@ impl Follow {
             if let Some(approval) = waits {
                 return say_approval(&approval, context);
             }
+            let asked = questions.borrow_and_update().iter().find(|question| question.thread == id).cloned();
+            if let Some(question) = asked {
+                return say_question(&question, context);
+            }
             tokio::select! {
                 changed = watch.changed() => changed?,
                 changed = approvals.changed() => changed.map_err(|_| Error::Stopped)?,
+                changed = questions.changed() => changed.map_err(|_| Error::Stopped)?,
                 removed = removed(host) => return Err(removed.into()),
             }
         }
@@ -177,12 +196,16 @@ impl Follow {
         for approval in host.pending(super::PATIENCE).await?.iter().filter(|approval| approval.thread == id) {
             say_approval(approval, context)?;
         }
+        for asked in host.questions().borrow().iter().filter(|question| question.thread == id) {
+            say_question(asked, context)?;
+        }
         loop {
             self.catch_up(&mut watch, context)?;
             tokio::select! {
                 changed = watch.changed() => changed?,
                 event = events.recv() => match event {
                     Ok(Event::Approval(approval)) if approval.thread == id => say_approval(&approval, context)?,
+                    Ok(Event::Question(question)) if question.thread == id => say_question(&question, context)?,
                     Ok(event @ Event::Resolved { .. }) => say_event_of(id, &event, context)?,
                     Ok(Event::Connection(Connection::Removed { at_ms })) => return Err(Error::Removed { at_ms }.into()),
                     Ok(Event::Connection(connection)) => say_connection(&connection, context)?,

@@ -3,6 +3,7 @@
 //! Every command is a visit: it opens the phone's client, does one thing and says goodbye. Results go to standard
 //! output; texts of the host and of Codex are made safe before a person sees them.
 
+mod answer;
 mod decide;
 mod failure;
 mod follow;
@@ -53,6 +54,7 @@ enum PhoneCommand {
     Approve(decide::Approve),
     Decline(decide::Decline),
     Diff(decide::Diff),
+    Answer(answer::Answer),
     Forget(hosts::Forget),
 }
 
@@ -75,6 +77,7 @@ pub(super) async fn run(args: Phone, context: &Context) -> Result<(), Failure> {
         PhoneCommand::Approve(args) => decide::approve(args, context).await,
         PhoneCommand::Decline(args) => decide::decline(args, context).await,
         PhoneCommand::Diff(args) => decide::diff(args, context).await,
+        PhoneCommand::Answer(args) => answer::run(args, context).await,
         PhoneCommand::Forget(args) => hosts::forget(args, context).await,
     }
 }

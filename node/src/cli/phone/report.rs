@@ -1,6 +1,7 @@
 //! What the phone's commands say, as lines of JSON for scripts.
 
 use farhelm_core::codex::approval::{Approval, Warning};
+use farhelm_core::codex::question::Question;
 use farhelm_core::codex::thread::{Summary, TurnStatus};
 use farhelm_core::policy::Entitlement;
 use farhelm_phone::{Connection, KnownHost, Standing, Via};
@@ -8,7 +9,16 @@ use serde_json::{Value, json};
 
 /// How a digest is written: what `--digest` takes the beginning of.
 pub(super) fn digest(approval: &Approval) -> String {
-    approval.digest().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&approval.digest())
+}
+
+/// The same of a question.
+pub(super) fn digest_of_question(question: &Question) -> String {
+    hex(&question.digest())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) fn host(host: &KnownHost) -> Value {
@@ -51,6 +61,17 @@ pub(super) fn approval(approval: &Approval) -> Value {
         "for_session": approval.for_session,
         "warnings": approval.warnings().iter().map(warning).collect::<Vec<_>>(),
         "deadline_ms": approval.deadline_ms,
+    })
+}
+
+pub(super) fn question(question: &Question) -> Value {
+    json!({
+        "is": "question",
+        "digest": digest_of_question(question),
+        "thread": question.thread,
+        "turn": question.turn,
+        "item": question.item,
+        "asks": question.asks,
     })
 }
 
