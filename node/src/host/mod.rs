@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
-use farhelm_core::policy::{Defaults, Folders, Grant, Right, Terms, is_within};
+use farhelm_core::policy::{Folders, Grant, Right, Terms, is_within};
 use farhelm_core::wire::envelope::{CodexState, HostState};
 use farhelm_overlay::{Admission, Endpoint, Multiaddr, Protocol};
 use farhelm_store::{Device, Store};
@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use app_server::{AppServer, Source, State};
-use bridge::Bridge;
+use bridge::{Access, Bridge};
 use desk::{Desk, Desks};
 use devices::Devices;
 use folders::{HostFolders, Keeper, Opened};
@@ -126,6 +126,7 @@ impl Host {
         let (endpoint, incoming) = Endpoint::start(overlay)?;
         let (app_server, events) = AppServer::start(config.source, config.codex);
         let folder = config.folder.display().to_string();
+        let folder = folders::canonical(&folder).unwrap_or(folder);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let state = HostState {
             name: config.name.clone(),
@@ -138,16 +139,9 @@ impl Host {
             direct: Vec::new(),
         };
         let (publish, about) = watch::channel(state);
-        let start = folders::canonical(&folder).unwrap_or(folder);
-        let folders = Keeper::start(app_server.clone(), &start, stop.clone());
-        let bridge = Bridge::start(
-            identity.node_id(),
-            app_server.clone(),
-            events,
-            about.clone(),
-            Defaults::new(start),
-            stop.clone(),
-        );
+        let folders = Keeper::start(app_server.clone(), &folder, stop.clone());
+        let access = Access { grants: devices.grants(), folders: folders.folders(), rules: config.settings.rules() };
+        let bridge = Bridge::start(identity.node_id(), app_server.clone(), events, about.clone(), access, stop.clone());
         let desks = Desks::default();
         let (name, settings) = (config.name, config.settings);
         let host = Self {

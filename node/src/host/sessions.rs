@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::{Refusal, TicketId};
+use farhelm_core::policy::Grant;
 use farhelm_core::session::handshake::Pair;
 use farhelm_core::session::host::{Authenticated, Claim, Hello, Return};
 use farhelm_core::wire::envelope::{CloseReason, Envelope, FailedBy, Failure, Request, Response};
@@ -20,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::bridge::{Bridge, Revoked};
+use super::bridge::Bridge;
 use super::desk::{Desks, Event, Verdict};
 use super::devices::{self, Devices};
 
@@ -132,15 +133,24 @@ impl Sessions {
         wire.send(&reply).await?;
         let known = waits.receive(&wire.receive().await?)?;
         // Entitled still, now that it has proven itself: a revocation during the handshake counts.
-        if self.devices.secret(peer)?.is_none() {
-            wire.send_frame(&known.refuse(Refusal::Unavailable)?).await?;
+        if let Some(refusal) = self.not_entitled(peer)? {
+            wire.send_frame(&known.refuse(refusal)?).await?;
             wire.close().await;
-            return Err(Refused::SentAway(Refusal::Unavailable));
+            return Err(Refused::SentAway(refusal));
         }
         let (session, answer) = known.accept(&self.name)?;
         wire.send_frame(&answer).await?;
         self.devices.saw(peer)?;
         Ok(Channel::start(wire, session))
+    }
+
+    /// Why a device that was paired once gets no session now.
+    fn not_entitled(&self, device: NodeId) -> Result<Option<Refusal>, Refused> {
+        let is_over = |grant: Grant| grant.resolve(&[]).expired(devices::now_ms());
+        Ok(match self.devices.grant_of(device)? {
+            None => Some(Refusal::Unavailable),
+            Some(grant) => is_over(grant).then_some(Refusal::Expired),
+        })
     }
 
     async fn pair<S>(&self, mut wire: Wire<S>, claim: Claim) -> Result<Channel, Refused>
@@ -220,9 +230,9 @@ impl Sessions {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break Some(CloseReason::Stopping),
-                why = attached.ended() => break why.map(|Revoked| CloseReason::Revoked),
+                why = attached.ended() => break why,
                 envelope = channel.receive() => match envelope {
-                    Ok(Envelope::Request(request)) => requests.answer(request, &self.bridge, channel.sender()),
+                    Ok(Envelope::Request(request)) => requests.answer(request, device, &self.bridge, channel.sender()),
                     Ok(Envelope::Watch(watch)) => attached.watch(watch.threads).await,
                     Ok(Envelope::Decision(decision)) => attached.decide(decision).await,
                     Ok(Envelope::Answers(answers)) => attached.answer(answers).await,
@@ -234,7 +244,7 @@ impl Sessions {
                 },
             }
         };
-        if reason == Some(CloseReason::Revoked) {
+        if matches!(reason, Some(CloseReason::Revoked | CloseReason::Expired)) {
             requests.drop_all();
         } else {
             // The path is gone, not the wish: what was asked goes on to Codex.
@@ -253,7 +263,7 @@ struct Requests(JoinSet<()>);
 
 impl Requests {
     /// Answers a request beside the others; a phone that asks too much at once is told so.
-    fn answer(&mut self, request: Request, bridge: &Bridge, sender: channel::Sender) {
+    fn answer(&mut self, request: Request, device: NodeId, bridge: &Bridge, sender: channel::Sender) {
         while self.0.try_join_next().is_some() {}
         if self.0.len() >= REQUESTS {
             let busy = Failure { by: FailedBy::Busy, message: "too many requests at once; try again".into() };
@@ -263,12 +273,12 @@ impl Requests {
         }
         let bridge = bridge.clone();
         self.0.spawn(async move {
-            let result = bridge.request(&request.method, &request.params).await.map(ByteBuf::from);
+            let result = bridge.request(device, &request.method, &request.params).await.map(ByteBuf::from);
             let _ = sender.send(Envelope::Response(Response { id: request.id, result })).await;
         });
     }
 
-    /// The device was removed: what hasn't reached Codex yet never does.
+    /// The device may do nothing any more: what hasn't reached Codex yet never does.
     fn drop_all(&mut self) {
         self.0.abort_all();
     }

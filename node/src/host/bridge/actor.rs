@@ -1,8 +1,7 @@
 //! The task behind [`super::Bridge`]. It never waits for the app-server: what takes time is spawned and comes back as
 //! a [`Command`].
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use farhelm_core::codex::approval::Key;
@@ -10,31 +9,34 @@ use farhelm_core::codex::decision::SignedDecision;
 use farhelm_core::codex::question::Answers;
 use farhelm_core::codex::thread::{Thread, id_of};
 use farhelm_core::identity::NodeId;
-use farhelm_core::policy::{self, Defaults, Right};
-use farhelm_core::wire::envelope::{HostState, Notification, Snapshot};
+use farhelm_core::policy::{self, About, Defaults, Right};
+use farhelm_core::wire::envelope::{CloseReason, HostState, Notification};
 use farhelm_core::wire::{Envelope, limits};
 use farhelm_overlay::channel;
 use serde_bytes::{ByteArray, ByteBuf};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::access::Access;
 use super::followed::Followed;
-use super::roster::{Roster, Ticket};
+use super::roster::{Audience, Roster, Ticket};
 use crate::host::app_server::{AppServer, Epoch, Event, RequestError};
+use crate::host::devices::now_ms;
+use crate::host::folders;
 use crate::host::ledger::Ledger;
 
 /// How often deadlines are looked at.
-const TICK: Duration = Duration::from_secs(30);
+pub(super) const TICK: Duration = Duration::from_secs(30);
 
 /// What is kept of a thread whose resume is under way; beyond it the oldest go, as in any thread.
 const SAID: usize = 1024;
 
 /// Resumes under way at once; what a phone wants to follow beyond that, it asks for again.
-const RESUMING: usize = 256;
+pub(super) const RESUMING: usize = 256;
 
 /// What Codex says about a thread.
 #[derive(Debug)]
-enum Said {
+pub(super) enum Said {
     Notification { epoch: Epoch, method: String, params: Value },
     Request { key: Key, method: String, params: Value },
 }
@@ -79,6 +81,16 @@ pub(super) enum Command {
     Running {
         reply: oneshot::Sender<Vec<(String, String)>>,
     },
+    /// Where these threads work, as Codex names it; `None` of one that isn't followed.
+    Folders {
+        threads: Vec<String>,
+        reply: oneshot::Sender<Vec<Option<String>>>,
+    },
+    /// Where a thread works that a phone looks at; `None` if Codex doesn't say.
+    Found {
+        thread: String,
+        place: Option<String>,
+    },
     /// The thread is loaded.
     Follow {
         thread: String,
@@ -110,35 +122,47 @@ pub(super) enum Learned {
 
 pub(super) struct Actor {
     pub(super) app_server: AppServer,
-    defaults: Arc<Defaults>,
+    pub(super) access: Access,
     pub(super) about: watch::Receiver<HostState>,
     commands: mpsc::WeakSender<Command>,
     /// The connection whose events are heard now.
-    epoch: Option<Epoch>,
+    pub(super) epoch: Option<Epoch>,
     pub(super) followed: Followed,
     /// Threads whose resume is under way, with what Codex said about them meanwhile: the answer to a resume and the
     /// events behind it come on different ways, and only together they are the thread.
-    resuming: BTreeMap<String, Vec<Said>>,
+    pub(super) resuming: BTreeMap<String, Vec<Said>>,
+    /// Threads that a phone looks at and of which Codex is asked where they work.
+    pub(super) looking: BTreeSet<String>,
     pub(super) ledger: Ledger,
     pub(super) roster: Roster,
+}
+
+/// What makes the actor go on.
+enum Step {
+    Heard(Event),
+    Told(Command),
+    /// What phones are told of the host, or what they may do, has changed, or the time of one is over.
+    Changed,
+    Tick,
 }
 
 impl Actor {
     pub(super) fn new(
         host: NodeId,
         app_server: AppServer,
-        defaults: Arc<Defaults>,
+        access: Access,
         about: watch::Receiver<HostState>,
         commands: mpsc::WeakSender<Command>,
     ) -> Self {
         Self {
             app_server,
-            defaults,
+            access,
             about,
             commands,
             epoch: None,
             followed: Followed::default(),
             resuming: BTreeMap::new(),
+            looking: BTreeSet::new(),
             ledger: Ledger::new(host),
             roster: Roster::default(),
         }
@@ -146,23 +170,42 @@ impl Actor {
 
     pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>, mut commands: mpsc::Receiver<Command>) {
         let mut tick = tokio::time::interval(TICK);
-        loop {
-            tokio::select! {
-                event = events.recv() => match event {
-                    Some(event) => self.hear(event),
-                    None => return,
-                },
-                command = commands.recv() => match command {
-                    Some(command) => self.obey(command),
-                    None => return,
-                },
-                Ok(()) = self.about.changed() => {
-                    let about = self.about.borrow_and_update().clone();
-                    self.roster.broadcast(&Envelope::Host(about));
-                }
-                _ = tick.tick() => self.decline_expired(),
+        while let Some(step) = self.next(&mut events, &mut commands, &mut tick).await {
+            // First of all: what comes after a grant was lowered is judged by the lowered one.
+            if self.access.heed() || matches!(step, Step::Changed) {
+                self.settle_all();
+            }
+            match step {
+                Step::Heard(event) => self.hear(event),
+                Step::Told(command) => self.obey(command),
+                Step::Changed => {}
+                Step::Tick => self.pass(),
             }
         }
+    }
+
+    async fn next(
+        &mut self,
+        events: &mut mpsc::Receiver<Event>,
+        commands: &mut mpsc::Receiver<Command>,
+        tick: &mut tokio::time::Interval,
+    ) -> Option<Step> {
+        let expiry = until(self.roster.next_expiry());
+        tokio::select! {
+            event = events.recv() => event.map(Step::Heard),
+            command = commands.recv() => command.map(Step::Told),
+            () = self.access.changed() => Some(Step::Changed),
+            Ok(()) = self.about.changed() => Some(Step::Changed),
+            () = expiry => Some(Step::Changed),
+            _ = tick.tick() => Some(Step::Tick),
+        }
+    }
+
+    /// Time has passed: deadlines, links that were turned, and clocks that were set.
+    fn pass(&mut self) {
+        self.followed.look_again();
+        self.settle_all();
+        self.decline_expired();
     }
 
     fn obey(&mut self, command: Command) {
@@ -170,46 +213,22 @@ impl Actor {
             Command::Attach { device, sender, reply } => self.attach(device, sender, reply),
             Command::Detach { session } => self.roster.detach(session),
             Command::Cut { device, done } => {
-                self.roster.cut(device);
+                self.roster.cut(device, CloseReason::Revoked);
                 let _ = done.send(());
             }
             Command::Watch { session, threads } => self.watch(session, threads),
             Command::Decide { device, session, signed } => self.decide(device, session, &signed),
             Command::Answer { device, session, answers } => self.take_answers(device, session, &answers),
             Command::Running { reply } => drop(reply.send(self.followed.running())),
+            Command::Folders { threads, reply } => {
+                let folder = |thread: &String| self.followed.folder(thread).map(str::to_owned);
+                let _ = reply.send(threads.iter().map(folder).collect());
+            }
+            Command::Found { thread, place } => self.found(thread, place.as_deref()),
             Command::Follow { thread } => self.follow(thread),
             Command::Learned { epoch, learned } if self.epoch == Some(epoch) => self.learn(&learned),
             Command::Learned { .. } => tracing::debug!("an answer of a connection that has ended"),
             Command::Answered { session, key, sent } => self.answered(session, key, sent),
-        }
-    }
-
-    /// A phone is there: it learns what this host is and everything that waits for a decision.
-    fn attach(&mut self, device: NodeId, sender: channel::Sender, reply: oneshot::Sender<Ticket>) {
-        let ticket = self.roster.attach(device, sender);
-        self.roster.send(ticket.session, Envelope::Host(self.about.borrow().clone()));
-        for envelope in self.ledger.announcement(|_| true) {
-            self.roster.send(ticket.session, envelope);
-        }
-        let session = ticket.session;
-        if reply.send(ticket).is_err() {
-            self.roster.detach(session);
-        }
-    }
-
-    fn watch(&mut self, session: u64, threads: Vec<String>) {
-        for id in self.roster.watch(session, threads) {
-            if let Some(thread) = self.followed.get(&id).filter(|_| self.followed.is_subscribed(&id)) {
-                self.roster.send(session, Envelope::Snapshot(Snapshot { thread: thread.clone() }));
-            } else {
-                self.follow(id);
-            }
-        }
-    }
-
-    fn snapshot_to_watchers(&self, id: &str) {
-        if let Some(thread) = self.followed.get(id) {
-            self.roster.to_watchers(id, &Envelope::Snapshot(Snapshot { thread: thread.clone() }));
         }
     }
 
@@ -267,7 +286,9 @@ impl Actor {
     }
 
     fn notified(&mut self, epoch: Epoch, method: &str, params: &Value) {
-        self.followed.apply(method, params);
+        if self.followed.apply(method, params) {
+            self.settle_all();
+        }
         match method {
             "serverRequest/resolved" => self.resolved(epoch, params),
             "turn/completed" => self.turn_ended(params),
@@ -277,18 +298,40 @@ impl Actor {
             }
             _ => {}
         }
-        let Some(params) = policy::notification(method, params) else { return };
+        let Some((known, params)) = policy::notifications::find(method).and_then(|n| Some((n, n.filter(params)?)))
+        else {
+            return;
+        };
         let thread = id_of(&params).map(str::to_owned);
+        let place = thread.as_deref().and_then(|thread| self.place_in(&params, thread));
         let params = ByteBuf::from(params.to_string());
-        if params.len() > limits::CODEX_JSON {
-            // The thread as it stands is bounded, and says what the notification would have.
-            return thread.into_iter().for_each(|id| self.snapshot_to_watchers(&id));
-        }
+        let is_short = params.len() <= limits::CODEX_JSON;
         let envelope = Envelope::Notification(Notification { method: method.to_owned(), params });
-        match thread {
-            // Codex itself tells these to every client; a list of threads lives on them.
-            Some(thread) if !is_broadcast(method) => self.roster.to_watchers(&thread, &envelope),
-            _ => self.roster.broadcast(&envelope),
+        match (known.subject, thread, place) {
+            (About::Host, ..) if is_short => {
+                self.roster.broadcast(Audience { right: known.right, place: None }, &envelope);
+            }
+            // The thread as it stands is bounded, and says what the notification would have.
+            (About::Thread, Some(thread), _) if !is_short => self.snapshot_to_watchers(&thread),
+            (About::Thread, Some(thread), Some(place)) => {
+                let to = Audience { right: known.right, place: Some(&place) };
+                // Codex itself tells some to every client; a list of threads lives on them.
+                if is_broadcast(method) {
+                    self.roster.broadcast(to, &envelope);
+                } else {
+                    self.roster.to_watchers(&thread, to, &envelope);
+                }
+            }
+            // Nobody's, as long as it isn't known where it belongs.
+            _ => {}
+        }
+    }
+
+    /// Where a thread works: what is reported about it says so itself before it is followed.
+    fn place_in(&self, params: &Value, thread: &str) -> Option<String> {
+        match params.pointer("/thread/cwd").and_then(Value::as_str) {
+            Some(folder) => folders::canonical(folder),
+            None => self.followed.place(thread).map(str::to_owned),
         }
     }
 
@@ -297,7 +340,7 @@ impl Actor {
     /// After a connection: whatever is loaded, and whatever a phone looks at.
     fn follow_loaded(&mut self) {
         for id in self.roster.watched() {
-            self.follow(id);
+            self.find(id);
         }
         let (app_server, commands) = (self.app_server.clone(), self.commands.clone());
         tokio::spawn(async move {
@@ -313,16 +356,16 @@ impl Actor {
         });
     }
 
-    fn follow(&mut self, id: String) {
+    pub(super) fn follow(&mut self, id: String) {
         // Without a connection there is nothing to ask; the next one begins with what phones look at.
         let Some(epoch) = self.epoch else { return };
         if self.followed.is_subscribed(&id) || self.resuming.contains_key(&id) || self.resuming.len() >= RESUMING {
             return;
         }
         self.resuming.insert(id.clone(), Vec::new());
-        let (app_server, defaults) = (self.app_server.clone(), self.defaults.clone());
+        let app_server = self.app_server.clone();
         self.spawn(async move {
-            let learned = resume(&app_server, &defaults, id).await;
+            let learned = resume(&app_server, id).await;
             Command::Learned { epoch, learned }
         });
     }
@@ -343,6 +386,7 @@ impl Actor {
         if !self.followed.is_subscribed(&id) {
             self.followed.adopt(thread);
             self.snapshot_to_watchers(&id);
+            self.settle_all();
         }
         self.hear_backlog(&id);
     }
@@ -367,8 +411,8 @@ impl Actor {
 }
 
 /// Subscribes to a thread. Its open approvals are asked again by that.
-async fn resume(app_server: &AppServer, defaults: &Defaults, id: String) -> Learned {
-    match app_server.request("thread/resume", resume_params(&id, defaults)).await {
+async fn resume(app_server: &AppServer, id: String) -> Learned {
+    match app_server.request("thread/resume", resume_params(&id)).await {
         Ok(result) => Learned::Subscribed(result),
         Err(RequestError::HeldElsewhere) => {
             match app_server.request("thread/read", json!({ "threadId": id, "includeTurns": false })).await {
@@ -384,9 +428,10 @@ async fn resume(app_server: &AppServer, defaults: &Defaults, id: String) -> Lear
 }
 
 /// The same parameters as a phone's own resume gets.
-fn resume_params(id: &str, defaults: &Defaults) -> Value {
+fn resume_params(id: &str) -> Value {
     let asked = json!({ "threadId": id });
-    policy::request("thread/resume", &asked, Right::Owner, defaults).map_or(asked, |forward| forward.params)
+    let defaults = Defaults::new(String::new());
+    policy::request("thread/resume", &asked, Right::Owner, &defaults).map_or(asked, |forward| forward.params)
 }
 
 /// Whether a thread's new status is that nobody has it open.
@@ -397,4 +442,13 @@ fn is_unloaded(params: &Value) -> bool {
 /// What Codex itself tells every client, subscribed or not (APP-SERVER: thread/started, thread/status/changed).
 fn is_broadcast(method: &str) -> bool {
     matches!(method, "thread/started" | "thread/status/changed" | "thread/name/updated" | "thread/archived")
+}
+
+/// Waits until a time by this machine's clock; for ever, if there is none. The clock may be set meanwhile, so it is
+/// looked at with every [`TICK`], too.
+async fn until(at_ms: Option<u64>) {
+    match at_ms {
+        Some(at) => tokio::time::sleep(Duration::from_millis(at.saturating_sub(now_ms())).min(TICK)).await,
+        None => std::future::pending().await,
+    }
 }

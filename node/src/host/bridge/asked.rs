@@ -5,16 +5,17 @@ use farhelm_core::codex::decision::{Answer, SignedDecision};
 use farhelm_core::codex::question::{Answers, Question};
 use farhelm_core::codex::thread::id_of;
 use farhelm_core::identity::NodeId;
-use farhelm_core::policy::{Entitlement, Right};
+use farhelm_core::policy::Entitlement;
 use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::{Decided, DecisionRefusal};
+use farhelm_core::wire::envelope::{Decided, DecisionRefusal, Resolved};
 use serde_bytes::ByteArray;
 use serde_json::{Value, json};
 
 use super::actor::{Actor, Command};
+use super::roster::Audience;
 use crate::host::app_server::Epoch;
 use crate::host::devices::now_ms;
-use crate::host::ledger::{By, DEADLINE_MS, Over};
+use crate::host::ledger::{By, DEADLINE_MS};
 
 impl Actor {
     pub(super) fn asked(&mut self, key: Key, method: &str, params: &Value) {
@@ -31,7 +32,7 @@ impl Actor {
         match self.followed.approval(form, params, key, offers, now_ms() + DEADLINE_MS) {
             Ok(approval) => {
                 if self.ledger.open(approval.clone(), form) {
-                    self.roster.broadcast(&Envelope::Approval(approval));
+                    self.ask(key, &approval.thread.clone(), &Envelope::Approval(approval));
                 }
             }
             Err(error) => tracing::warn!(?form, %error, "an approval that phones can't be shown"),
@@ -42,16 +43,23 @@ impl Actor {
         match Question::from_request(params, key) {
             Ok(question) => {
                 if self.ledger.ask(question.clone()) {
-                    self.roster.broadcast(&Envelope::Question(question));
+                    self.ask(key, &question.thread.clone(), &Envelope::Question(question));
                 }
             }
             Err(error) => tracing::warn!(%error, "a question that phones can't be shown"),
         }
     }
 
+    /// Asks every phone that may see the thread.
+    fn ask(&mut self, key: Key, thread: &str, envelope: &Envelope) {
+        if let Some(place) = self.followed.place(thread) {
+            self.roster.ask(key, Audience::at(place), envelope);
+        }
+    }
+
     /// Whether the host's rules let phones accept for a session, as phones are told.
     fn offers_for_session(&self) -> bool {
-        self.about.borrow().rules.accept_for_session
+        self.access.rules.borrow().accept_for_session
     }
 
     pub(super) fn resolved(&mut self, epoch: Epoch, params: &Value) {
@@ -67,10 +75,9 @@ impl Actor {
         self.tell_over(over);
     }
 
-    pub(super) fn tell_over(&self, over: impl IntoIterator<Item = Over>) {
-        for Over { thread: _, resolved } in over {
-            self.roster.broadcast(&Envelope::Resolved(resolved));
-        }
+    /// Tells those who were asked, whatever they may see by now.
+    pub(super) fn tell_over(&mut self, over: impl IntoIterator<Item = Resolved>) {
+        over.into_iter().for_each(|resolved| self.roster.resolve(&resolved));
     }
 
     pub(super) fn decide(&mut self, device: NodeId, session: u64, signed: &SignedDecision) {
@@ -99,15 +106,14 @@ impl Actor {
         }
     }
 
-    /// What a device may do now.
-    fn entitlement_of(&self, _device: NodeId) -> Entitlement {
-        Entitlement { right: Right::Owner, folders: vec!["/".into()], until_ms: None }
+    /// What a device may do now. Of one that may nothing: to look at nothing.
+    fn entitlement_of(&self, device: NodeId) -> Entitlement {
+        self.access.entitlement(device, now_ms()).unwrap_or_default()
     }
 
     /// The folder of the thread that an open matter is about.
     fn folder_of(&self, key: Key) -> Option<String> {
-        let thread = self.ledger.thread(key).and_then(|id| self.followed.get(id))?;
-        (!thread.folder.is_empty()).then(|| thread.folder.clone())
+        self.followed.place(self.ledger.thread(key)?).map(str::to_owned)
     }
 
     pub(super) fn decline_expired(&mut self) {

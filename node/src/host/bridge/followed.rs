@@ -1,11 +1,13 @@
 //! The threads this host follows: each with its reducer, as the app-server tells a late subscriber no partial text and
-//! a file-change approval no diff. Pure.
+//! a file-change approval no diff. Pure but for one thing: it looks where a thread's folder really is, when that changes.
 
 use std::collections::BTreeMap;
 
 use farhelm_core::codex::approval::{Approval, Asked, Error, Form, Key};
 use farhelm_core::codex::thread::{Status, Thread, id_of};
 use serde_json::Value;
+
+use crate::host::folders;
 
 /// Threads kept; beyond it the ones idle for longest are let go and read again when somebody asks.
 const KEPT: usize = 128;
@@ -22,13 +24,36 @@ struct Entry {
     thread: Thread,
     subscribed: bool,
     used: u64,
+    place: Place,
+}
+
+/// Where a thread works.
+#[derive(Debug, Default)]
+struct Place {
+    /// As Codex named it.
+    named: String,
+    /// Canonical, if there is such a folder.
+    real: Option<String>,
+}
+
+impl Entry {
+    fn new(thread: Thread, subscribed: bool, used: u64) -> Self {
+        let place = Place::of(&thread.folder);
+        Self { thread, subscribed, used, place }
+    }
+}
+
+impl Place {
+    fn of(named: &str) -> Self {
+        Self { named: named.to_owned(), real: folders::canonical(named) }
+    }
 }
 
 impl Followed {
     /// Takes over what `thread/resume` or `thread/start` answered; from then on the app-server reports to us.
     pub(super) fn adopt(&mut self, thread: Thread) {
         let used = self.tick();
-        self.threads.insert(thread.id.clone(), Entry { thread, subscribed: true, used });
+        self.threads.insert(thread.id.clone(), Entry::new(thread, true, used));
         self.trim();
     }
 
@@ -36,17 +61,43 @@ impl Followed {
     pub(super) fn held_elsewhere(&mut self, mut thread: Thread) {
         thread.status = Status::HeldElsewhere;
         let used = self.tick();
-        self.threads.insert(thread.id.clone(), Entry { thread, subscribed: false, used });
+        self.threads.insert(thread.id.clone(), Entry::new(thread, false, used));
     }
 
-    /// Takes a notification in.
-    pub(super) fn apply(&mut self, method: &str, params: &Value) {
+    /// Takes a notification in. Says whether the thread works elsewhere by it.
+    pub(super) fn apply(&mut self, method: &str, params: &Value) -> bool {
         let used = self.tick();
-        let Some(entry) = id_of(params).and_then(|id| self.threads.get_mut(id)) else { return };
+        let Some(entry) = id_of(params).and_then(|id| self.threads.get_mut(id)) else { return false };
         entry.used = used;
         entry.thread.apply(method, params);
         // A thread that nobody has open has no subscribers; whoever opens it anew gets to know of it by its status.
         entry.subscribed &= entry.thread.status != Status::NotLoaded;
+        let moved = entry.place.named != entry.thread.folder;
+        if moved {
+            entry.place = Place::of(&entry.thread.folder);
+        }
+        moved
+    }
+
+    /// Looks again where every thread's folder is, as links may be turned. Says whether one is elsewhere by that.
+    pub(super) fn look_again(&mut self) -> bool {
+        let mut moved = false;
+        for entry in self.threads.values_mut() {
+            let place = Place::of(&entry.place.named);
+            moved |= place.real != entry.place.real;
+            entry.place = place;
+        }
+        moved
+    }
+
+    /// The canonical folder in which a thread works, if that is known.
+    pub(super) fn place(&self, id: &str) -> Option<&str> {
+        self.threads.get(id)?.place.real.as_deref()
+    }
+
+    /// The folder of a thread that the app-server reports about to us, as Codex names it.
+    pub(super) fn folder(&self, id: &str) -> Option<&str> {
+        self.threads.get(id).filter(|entry| entry.subscribed).map(|entry| &*entry.place.named)
     }
 
     /// A thread as it stands.

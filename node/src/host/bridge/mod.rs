@@ -7,36 +7,35 @@
 //! ```
 //! Requests don't pass through it: [`Bridge::request`] holds each against the policy and calls the app-server itself,
 //! so that a slow call holds nobody up. What a call teaches about a thread is told to the actor afterwards.
+//!
+//! Whatever carries a thread, in either direction, is held against the device's [`Access`]: its right, and the folder
+//! in which the thread really works. A folder that isn't known is nobody's.
 
+mod access;
 mod actor;
 mod asked;
 mod followed;
+mod request;
 mod roster;
+mod sight;
 #[cfg(test)]
 mod tests;
-
-use std::sync::Arc;
 
 use farhelm_core::codex::decision::SignedDecision;
 use farhelm_core::codex::question::Answers;
 use farhelm_core::identity::NodeId;
-use farhelm_core::policy::{self, Defaults, Right};
-use farhelm_core::wire::envelope::{FailedBy, Failure, HostState};
-use farhelm_core::wire::limits;
+use farhelm_core::wire::envelope::{CloseReason, HostState};
 use farhelm_overlay::channel;
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::app_server::{self, AppServer, Epoch, RequestError, State};
-use actor::{Actor, Command, Learned};
+use super::app_server::{self, AppServer, Epoch, State};
+use actor::{Actor, Command};
+
+pub use access::Access;
 
 /// Commands that wait for the actor; a session that finds it full waits.
 const COMMANDS: usize = 256;
-
-/// The device was removed: its session ends with that reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Revoked;
 
 /// The bridge is gone: the host stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,24 +46,25 @@ pub struct Stopped;
 #[derive(Debug, Clone)]
 pub struct Bridge {
     app_server: AppServer,
-    defaults: Arc<Defaults>,
+    access: Access,
     commands: mpsc::Sender<Command>,
 }
 
 impl Bridge {
-    /// Starts the actor. `about` is what phones are told of this host; it may change.
+    /// Starts the actor. `about` is what phones are told of this host, before it is cut to what each may know; it may
+    /// change.
     pub fn start(
         host: NodeId,
         app_server: AppServer,
         events: mpsc::Receiver<app_server::Event>,
         about: watch::Receiver<HostState>,
-        defaults: Defaults,
+        access: Access,
         stop: CancellationToken,
     ) -> Self {
         let (commands, received) = mpsc::channel(COMMANDS);
-        let bridge = Self { app_server, defaults: Arc::new(defaults), commands };
+        let bridge = Self { app_server, access, commands };
         let actor =
-            Actor::new(host, bridge.app_server.clone(), bridge.defaults.clone(), about, bridge.commands.downgrade());
+            Actor::new(host, bridge.app_server.clone(), bridge.access.clone(), about, bridge.commands.downgrade());
         tokio::spawn(stop.run_until_cancelled_owned(actor.run(events, received)));
         bridge
     }
@@ -92,23 +92,6 @@ impl Bridge {
             Ok(()) => running.await.unwrap_or_default(),
             Err(Stopped) => Vec::new(),
         }
-    }
-
-    /// A phone's request: held against the policy, sent to Codex with rebuilt parameters, its result filtered.
-    pub async fn request(&self, method: &str, params: &[u8]) -> Result<Vec<u8>, Failure> {
-        let params: Value = match params {
-            [] => Value::Null,
-            text => serde_json::from_slice(text).map_err(|_| refused("the parameters are no JSON"))?,
-        };
-        let forward =
-            policy::request(method, &params, Right::Owner, &self.defaults).map_err(|r| refused(&r.to_string()))?;
-        let epoch = self.epoch();
-        let result = self.app_server.request(forward.method.name, forward.params).await.map_err(|e| failed(&e))?;
-        if let (Some(epoch), "thread/start" | "thread/resume") = (epoch, method) {
-            let learned = Learned::Subscribed(result.clone());
-            let _ = self.command(Command::Learned { epoch, learned }).await;
-        }
-        answer(method, &result)
     }
 
     /// The connection that a request goes to.
@@ -151,12 +134,12 @@ impl Attached {
         let _ = self.commands.send(Command::Answer { device, session, answers: Box::new(answers) }).await;
     }
 
-    /// Waits until the bridge ends the session: because its device was removed, or (`None`) because it is too slow or
-    /// was replaced long ago.
-    pub async fn ended(&mut self) -> Option<Revoked> {
-        match self.cut.wait_for(|fate| *fate != roster::Fate::Live).await {
-            Ok(fate) => (*fate == roster::Fate::Revoked).then_some(Revoked),
-            Err(_) => None,
+    /// Waits until the bridge ends the session: because its device was removed or its time is over, or (`None`) because
+    /// it is too slow or was replaced long ago.
+    pub async fn ended(&mut self) -> Option<CloseReason> {
+        match self.cut.wait_for(|fate| *fate != roster::Fate::Live).await.as_deref() {
+            Ok(roster::Fate::Ended(reason)) => Some(*reason),
+            _ => None,
         }
     }
 
@@ -164,29 +147,4 @@ impl Attached {
     pub async fn detach(self) {
         let _ = self.commands.send(Command::Detach { session: self.session }).await;
     }
-}
-
-/// What of a result goes to the phone. One that fits no envelope would end the session, again after every resume.
-fn answer(method: &str, result: &Value) -> Result<Vec<u8>, Failure> {
-    let text = policy::result(method, result).to_string().into_bytes();
-    if text.len() > limits::CODEX_JSON {
-        let size = text.len() >> 20;
-        return Err(refused(&format!("the answer has {size} MiB, more than a phone takes; ask for less at once")));
-    }
-    Ok(text)
-}
-
-fn refused(message: &str) -> Failure {
-    Failure { by: FailedBy::Policy, message: message.to_owned() }
-}
-
-fn failed(error: &RequestError) -> Failure {
-    let by = match error {
-        RequestError::Away => FailedBy::CodexAway,
-        RequestError::Busy => FailedBy::Busy,
-        RequestError::TooLarge(_) => FailedBy::Policy,
-        error if error.outcome_is_unknown() => FailedBy::OutcomeUnknown,
-        _ => FailedBy::Codex,
-    };
-    Failure { by, message: error.to_string() }
 }

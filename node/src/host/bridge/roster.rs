@@ -1,12 +1,17 @@
-//! Who is attached, and what each is sent. Sending never waits: a phone that doesn't keep up loses its session and
-//! finds everything again when it attaches anew.
+//! Who is attached, what each may see, and what each is sent. Sending never waits: a phone that doesn't keep up loses
+//! its session and finds everything again when it attaches anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use farhelm_core::codex::approval::Key;
 use farhelm_core::identity::NodeId;
+use farhelm_core::policy::{Entitlement, Right};
 use farhelm_core::wire::Envelope;
+use farhelm_core::wire::envelope::{CloseReason, HostState, Resolved};
 use farhelm_overlay::channel;
 use tokio::sync::watch;
+
+use crate::host::devices::now_ms;
 
 /// Threads one phone may follow.
 const WATCHED: usize = 64;
@@ -16,8 +21,8 @@ const WATCHED: usize = 64;
 pub(super) enum Fate {
     /// It goes on.
     Live,
-    /// Its device was removed.
-    Revoked,
+    /// The host ends it.
+    Ended(CloseReason),
     /// It didn't keep up.
     Slow,
 }
@@ -29,12 +34,34 @@ pub(super) struct Ticket {
     pub(super) cut: watch::Receiver<Fate>,
 }
 
+/// For whom something is: whoever has the right and, if it is about a thread, the folder in which that works.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Audience<'a> {
+    pub(super) right: Right,
+    pub(super) place: Option<&'a str>,
+}
+
+impl<'a> Audience<'a> {
+    /// Whoever may read what lies in this folder.
+    pub(super) const fn at(place: &'a str) -> Self {
+        Self { right: Right::Viewer, place: Some(place) }
+    }
+}
+
 #[derive(Debug)]
 struct Session {
     device: NodeId,
     sender: channel::Sender,
     fate: watch::Sender<Fate>,
+    entitlement: Entitlement,
+    /// What it was told of the host last.
+    told: Option<HostState>,
+    /// The threads its person looks at, whether it may or not.
     watched: BTreeSet<String>,
+    /// Those of them of which it has a snapshot.
+    shown: BTreeSet<String>,
+    /// What waits for a person, as far as it was told.
+    asked: BTreeSet<Key>,
     /// A newer session of the same device is there: this one gets its answers and nothing else.
     replaced: bool,
 }
@@ -55,8 +82,10 @@ impl Roster {
         let (fate, cut) = watch::channel(Fate::Live);
         let session = self.next;
         self.next += 1;
-        let watched = BTreeSet::new();
-        self.sessions.insert(session, Session { device, sender, fate, watched, replaced: false });
+        let (entitlement, watched, shown, asked) = Default::default();
+        let told = None;
+        let new = Session { device, sender, fate, entitlement, told, watched, shown, asked, replaced: false };
+        self.sessions.insert(session, new);
         Ticket { session, cut }
     }
 
@@ -66,9 +95,9 @@ impl Roster {
     }
 
     /// Ends all sessions of a device, whatever they still wait for.
-    pub(super) fn cut(&mut self, device: NodeId) {
+    pub(super) fn cut(&mut self, device: NodeId, reason: CloseReason) {
         for session in self.sessions.values().filter(|s| s.device == device) {
-            session.fate.send_replace(Fate::Revoked);
+            session.fate.send_replace(Fate::Ended(reason));
         }
         self.sessions.retain(|_, s| s.device != device);
     }
@@ -78,11 +107,40 @@ impl Roster {
         self.sessions.get(&session).is_some_and(|s| *s.fate.borrow() == Fate::Live)
     }
 
+    /// Every session and its device.
+    pub(super) fn sessions(&self) -> Vec<(u64, NodeId)> {
+        self.sessions.iter().map(|(session, s)| (*session, s.device)).collect()
+    }
+
+    /// Whether what lies in a canonical folder is for a session's device.
+    pub(super) fn covers(&self, session: u64, place: &str) -> bool {
+        self.sessions.get(&session).is_some_and(|s| s.entitlement.covers(place))
+    }
+
+    /// When the first entitlement ends, in Unix milliseconds.
+    pub(super) fn next_expiry(&self) -> Option<u64> {
+        self.sessions.values().filter_map(|s| s.entitlement.until_ms).min()
+    }
+
+    /// Tells a session what the host is and what it may do there, if that is news. It holds from now on. Says whether
+    /// it may do something else than before.
+    pub(super) fn entitle(&mut self, session: u64, about: HostState) -> bool {
+        let Some(session) = self.sessions.get_mut(&session) else { return false };
+        let is_new = session.entitlement != about.entitlement;
+        session.entitlement = about.entitlement.clone();
+        if session.told.as_ref() != Some(&about) && !session.replaced {
+            session.offer(Envelope::Host(about.clone()));
+            session.told = Some(about);
+        }
+        is_new
+    }
+
     /// Replaces the set of threads a session follows; gives those that are new to it.
     pub(super) fn watch(&mut self, session: u64, threads: Vec<String>) -> Vec<String> {
         let Some(session) = self.sessions.get_mut(&session) else { return Vec::new() };
         let wanted: BTreeSet<_> = threads.into_iter().take(WATCHED).collect();
         let new = wanted.difference(&session.watched).cloned().collect();
+        session.shown.retain(|thread| wanted.contains(thread));
         session.watched = wanted;
         new
     }
@@ -92,6 +150,24 @@ impl Roster {
         self.sessions.values().flat_map(|s| s.watched.iter().cloned()).collect()
     }
 
+    /// The threads a session follows, and whether it has been shown each.
+    pub(super) fn watched_by(&self, session: u64) -> Vec<(String, bool)> {
+        let Some(session) = self.sessions.get(&session) else { return Vec::new() };
+        session.watched.iter().map(|thread| (thread.clone(), session.shown.contains(thread))).collect()
+    }
+
+    /// Whether somebody who may see what lies there follows this thread.
+    pub(super) fn is_watched_at(&self, thread: &str, place: &str) -> bool {
+        self.sessions.values().any(|s| s.watched.contains(thread) && s.hears(Audience::at(place)))
+    }
+
+    /// A session isn't to be shown a thread any more.
+    pub(super) fn hide(&mut self, session: u64, thread: &str) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.shown.remove(thread);
+        }
+    }
+
     /// Sends to one session.
     pub(super) fn send(&self, session: u64, envelope: Envelope) {
         if let Some(session) = self.sessions.get(&session) {
@@ -99,19 +175,69 @@ impl Roster {
         }
     }
 
-    /// Sends to every device.
-    pub(super) fn broadcast(&self, envelope: &Envelope) {
-        self.sessions.values().filter(|s| !s.replaced).for_each(|s| s.offer(envelope.clone()));
+    /// Shows one session a thread that it follows.
+    pub(super) fn show(&mut self, session: u64, thread: &str, snapshot: Envelope) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.shown.insert(thread.to_owned());
+            session.offer(snapshot);
+        }
     }
 
-    /// Sends to every device that follows a thread.
-    pub(super) fn to_watchers(&self, thread: &str, envelope: &Envelope) {
-        let follows = |s: &&Session| !s.replaced && s.watched.contains(thread);
+    /// Shows a thread to everyone who follows it.
+    pub(super) fn show_watchers(&mut self, thread: &str, to: Audience<'_>, snapshot: &Envelope) {
+        for session in self.sessions.values_mut().filter(|s| s.watched.contains(thread) && s.hears(to)) {
+            session.shown.insert(thread.to_owned());
+            session.offer(snapshot.clone());
+        }
+    }
+
+    /// Sends to everyone it is for.
+    pub(super) fn broadcast(&self, to: Audience<'_>, envelope: &Envelope) {
+        self.sessions.values().filter(|s| s.hears(to)).for_each(|s| s.offer(envelope.clone()));
+    }
+
+    /// Sends to everyone it is for who follows a thread.
+    pub(super) fn to_watchers(&self, thread: &str, to: Audience<'_>, envelope: &Envelope) {
+        let follows = |s: &&Session| s.watched.contains(thread) && s.hears(to);
         self.sessions.values().filter(follows).for_each(|s| s.offer(envelope.clone()));
+    }
+
+    /// Asks everyone it is for, and remembers who was asked.
+    pub(super) fn ask(&mut self, key: Key, to: Audience<'_>, envelope: &Envelope) {
+        for session in self.sessions.values_mut().filter(|s| s.hears(to)) {
+            session.asked.insert(key);
+            session.offer(envelope.clone());
+        }
+    }
+
+    /// What a session was asked and isn't over.
+    pub(super) fn asked(&self, session: u64) -> Option<&BTreeSet<Key>> {
+        self.sessions.get(&session).map(|s| &s.asked)
+    }
+
+    /// Asks one session all of this, in place of what it was asked before.
+    pub(super) fn ask_anew(&mut self, session: u64, keys: BTreeSet<Key>, envelopes: Vec<Envelope>) {
+        let Some(session) = self.sessions.get_mut(&session) else { return };
+        session.asked = keys;
+        envelopes.into_iter().for_each(|envelope| session.offer(envelope));
+    }
+
+    /// Tells everyone who was asked that it is over.
+    pub(super) fn resolve(&mut self, resolved: &Resolved) {
+        for session in self.sessions.values_mut().filter(|s| !s.replaced) {
+            if session.asked.remove(&resolved.key) {
+                session.offer(Envelope::Resolved(resolved.clone()));
+            }
+        }
     }
 }
 
 impl Session {
+    fn hears(&self, to: Audience<'_>) -> bool {
+        let covers = to.place.is_none_or(|place| self.entitlement.covers(place));
+        !self.replaced && covers && self.entitlement.may(to.right, now_ms())
+    }
+
     fn offer(&self, envelope: Envelope) {
         if self.sender.offer(envelope).is_err() {
             self.fate.send_if_modified(|fate| {

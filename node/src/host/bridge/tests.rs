@@ -1,5 +1,9 @@
 //! The bridge between an app-server of which every word is the test's, and phones on real channels.
 
+mod live;
+mod matrix;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use farhelm_core::codex::approval::{Act, Approval, Outcome};
@@ -7,17 +11,23 @@ use farhelm_core::codex::decision::Decision;
 use farhelm_core::codex::question::Question;
 use farhelm_core::codex::thread::{Status, Thread};
 use farhelm_core::identity::Identity;
+use farhelm_core::policy::{Folders, Grant, Right, Rules};
 use farhelm_core::session::PairingSecret;
 use farhelm_core::session::host::Hello;
 use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::{CodexState, DecisionRefusal, Resolved};
+use farhelm_core::wire::envelope::{CodexState, DecisionRefusal, FailedBy, Resolved};
+use farhelm_core::wire::limits;
 use farhelm_overlay::channel::{Channel, Wire};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::duplex;
 use tokio::time::timeout;
 
+use super::actor::Learned;
+use super::request::answer;
 use super::*;
 use crate::host::app_server::tests::fake::{Fake, Peer};
+use crate::host::devices::Grants;
+use crate::host::folders::HostFolders;
 
 /// Far beyond what any of these takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,6 +47,9 @@ struct Stage {
     codex: Option<Peer>,
     bridge: Bridge,
     about: watch::Sender<HostState>,
+    grants: watch::Sender<Grants>,
+    folders: watch::Sender<Arc<HostFolders>>,
+    rules: watch::Sender<Rules>,
 }
 
 impl Stage {
@@ -55,11 +68,15 @@ impl Stage {
             relays: Vec::new(),
             direct: Vec::new(),
         });
-        let id = host().node_id();
-        let (defaults, stop) = (Defaults::new("/src"), CancellationToken::new());
-        let bridge = Bridge::start(id, desk.app_server, desk.events, seen, defaults, stop);
+        let (grants, seen_grants) = watch::channel(Grants::default());
+        let own = vec!["/src".to_owned()];
+        let (folders, seen_folders) = watch::channel(Arc::new(HostFolders { startable: own.clone(), own }));
+        let (rules, seen_rules) = watch::channel(Rules::default());
+        let access = Access { grants: seen_grants, folders: seen_folders, rules: seen_rules };
+        let (id, stop) = (host().node_id(), CancellationToken::new());
+        let bridge = Bridge::start(id, desk.app_server, desk.events, seen, access, stop);
         let codex = Some(within(fake.initialized()).await);
-        let mut stage = Self { fake, codex, bridge, about };
+        let mut stage = Self { fake, codex, bridge, about, grants, folders, rules };
         stage.answers("thread/loaded/list", json!({"data": threads})).await;
         stage
     }
@@ -71,8 +88,21 @@ impl Stage {
         stage
     }
 
-    /// A phone at the bridge, which was told what is open.
+    /// Gives a phone this, paired or not before.
+    fn grant(&self, seed: u8, grant: Grant) {
+        let device = Identity::from_seed(&[seed; 32]).node_id();
+        self.grants.send_modify(|grants| {
+            Arc::make_mut(grants).insert(device, grant);
+        });
+    }
+
+    /// An owner's phone at the bridge, which was told what is open.
     async fn phone(&self, seed: u8) -> Phone {
+        self.phone_with(seed, Grant::of(Right::Owner)).await
+    }
+
+    async fn phone_with(&self, seed: u8, grant: Grant) -> Phone {
+        self.grant(seed, grant);
         let identity = Identity::from_seed(&[seed; 32]);
         let (channel, at_host) = channels(&identity).await;
         let attached = self.bridge.attach(identity.node_id(), at_host.sender()).await.expect("the bridge lives");
@@ -272,7 +302,7 @@ async fn a_removed_phones_decision_has_no_effect() {
     stage.bridge.cut(removed.identity.node_id()).await;
     // It was on its way when the device was removed.
     removed.decides(&approval, Decision::Accept).await;
-    assert_eq!(within(removed.attached.ended()).await, Some(Revoked));
+    assert_eq!(within(removed.attached.ended()).await, Some(CloseReason::Revoked));
 
     let open = other.asked().await;
     other.decides(&open, Decision::Decline).await;
@@ -362,7 +392,7 @@ async fn what_a_server_wants_filled_in_is_declined_in_its_own_form() {
 async fn accepting_for_the_session_is_taken_only_while_the_host_offers_it() {
     let mut stage = Stage::following().await;
     let mut phone = stage.phone(2).await;
-    let offer = |stage: &Stage, offers| stage.about.send_modify(|about| about.rules.accept_for_session = offers);
+    let offer = |stage: &Stage, offers| stage.rules.send_modify(|rules| rules.accept_for_session = offers);
     stage.asks(0, "make").await;
     assert!(!phone.asked().await.for_session, "off by default");
     offer(&stage, true);
@@ -444,8 +474,10 @@ async fn a_thread_of_another_server_is_shown_as_held_and_followed_once_it_is_our
     let mut stage = Stage::with_loaded(&[]).await;
     let mut phone = stage.phone(2).await;
     phone.attached.watch(vec!["t".into()]).await;
+    let read = json!({"thread": {"id": "t", "cwd": "/src", "status": {"type": "notLoaded"}}});
+    stage.answers("thread/read", read.clone()).await;
     stage.refuses("thread/resume", -32600, "thread t already has an active writer").await;
-    stage.answers("thread/read", json!({"thread": {"id": "t", "status": {"type": "notLoaded"}}})).await;
+    stage.answers("thread/read", read).await;
     assert_eq!(phone.shown().await.status, Status::HeldElsewhere);
     stage.tells("thread/status/changed", status("idle")).await;
     stage.answers("thread/resume", resumed(json!([]))).await;

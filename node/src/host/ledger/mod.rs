@@ -122,6 +122,11 @@ impl Ledger {
         self.entries.get(&key).map(|entry| entry.matter.thread())
     }
 
+    /// Everything that isn't over, decided on or not, with its thread.
+    pub fn threads(&self) -> impl Iterator<Item = (Key, &str)> {
+        self.entries.iter().map(|(key, entry)| (*key, entry.matter.thread()))
+    }
+
     /// The approvals that wait for a decision, oldest first.
     pub fn pending(&self) -> Vec<Approval> {
         let approval = |matter: &Matter| match matter {
@@ -204,30 +209,27 @@ impl Ledger {
         }
     }
 
-    /// Codex says that a request is answered: of which thread, and how it ended. `None` if it wasn't one of ours.
-    pub fn resolve(&mut self, key: Key) -> Option<Over> {
+    /// Codex says that a request is answered: how it ended. `None` if it wasn't one of ours.
+    pub fn resolve(&mut self, key: Key) -> Option<Resolved> {
         let entry = self.entries.remove(&key)?;
         let (outcome, by) = match entry.decided {
             Some((by, outcome)) => (outcome, Some(by)),
             None => (Outcome::Elsewhere, None),
         };
-        Some(Over { thread: entry.matter.thread().to_owned(), resolved: Resolved { key, outcome, by } })
+        Some(Resolved { key, outcome, by })
     }
 
     /// A turn ended, and with it whatever it still asked (an interrupted turn resolves nothing by itself).
-    pub fn end_turn(&mut self, thread: &str, turn: &str) -> Vec<Over> {
+    pub fn end_turn(&mut self, thread: &str, turn: &str) -> Vec<Resolved> {
         let of_turn = |entry: &Entry| entry.matter.thread() == thread && entry.matter.turn() == turn;
         let keys: Vec<_> = self.entries.iter().filter(|(_, e)| of_turn(e)).map(|(k, _)| *k).collect();
         keys.into_iter().filter_map(|key| self.resolve(key)).collect()
     }
 
     /// The app-server is gone, and with it everything it asked.
-    pub fn lose_all(&mut self) -> Vec<Over> {
-        let lost = |(key, entry): (Key, Entry)| Over {
-            thread: entry.matter.thread().to_owned(),
-            resolved: Resolved { key, outcome: Outcome::Lost, by: None },
-        };
-        std::mem::take(&mut self.entries).into_iter().map(lost).collect()
+    pub fn lose_all(&mut self) -> Vec<Resolved> {
+        let lost = std::mem::take(&mut self.entries);
+        lost.into_keys().map(|key| Resolved { key, outcome: Outcome::Lost, by: None }).collect()
     }
 
     /// How to decline what nobody decided in time. A question has no deadline.
@@ -240,15 +242,6 @@ impl Ledger {
         };
         self.entries.values().filter_map(late).collect()
     }
-}
-
-/// Something that is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Over {
-    /// Its thread.
-    pub thread: String,
-    /// What devices are told.
-    pub resolved: Resolved,
 }
 
 /// As many as fit one list, and the rest as envelopes of their own.

@@ -67,7 +67,7 @@ fn the_first_valid_decision_wins_and_names_its_device() {
     assert!(decide(&mut ledger, 2, &signed(2, &approval(7), Decision::Accept), 0).is_ok());
     let late = decide(&mut ledger, 3, &signed(3, &approval(7), Decision::Decline), 0);
     assert_eq!(late, Err(DecisionRefusal::Over));
-    let resolved = ledger.resolve(approval(7).key).unwrap().resolved;
+    let resolved = ledger.resolve(approval(7).key).unwrap();
     assert_eq!((resolved.outcome, resolved.by), (Outcome::Accepted, Some(first)));
 }
 
@@ -99,7 +99,7 @@ fn a_decision_after_the_deadline_is_late() {
 #[test]
 fn a_decision_on_what_is_gone_is_over() {
     let mut ledger = ledger();
-    assert_eq!(ledger.resolve(approval(7).key).unwrap().resolved.outcome, Outcome::Elsewhere);
+    assert_eq!(ledger.resolve(approval(7).key).unwrap().outcome, Outcome::Elsewhere);
     let decision = signed(2, &approval(7), Decision::Accept);
     assert_eq!(decide(&mut ledger, 2, &decision, 0), Err(DecisionRefusal::Over));
     assert_eq!(ledger.resolve(approval(7).key), None);
@@ -181,10 +181,10 @@ fn every_approval_is_announced_and_no_envelope_is_too_large() {
 #[test]
 fn a_lost_app_server_and_an_ended_turn_leave_nothing_open() {
     let mut first = ledger();
-    assert_eq!(first.lose_all()[0].resolved.outcome, Outcome::Lost);
+    assert_eq!(first.lose_all()[0].outcome, Outcome::Lost);
     let mut second = ledger();
     assert_eq!(second.end_turn("thread", "other"), []);
-    assert_eq!(second.end_turn("thread", "turn")[0].resolved.outcome, Outcome::Elsewhere);
+    assert_eq!(second.end_turn("thread", "turn")[0].outcome, Outcome::Elsewhere);
     assert!(first.pending().is_empty() && second.pending().is_empty());
 }
 
@@ -253,7 +253,7 @@ fn the_first_answer_to_a_question_wins() {
     let late = ledger.answer(by(identity(3).node_id()), &answers(&question(8)));
     assert_eq!(late, Err(DecisionRefusal::Over));
     let over = ledger.resolve(question(8).key).unwrap();
-    assert_eq!((over.resolved.outcome, over.resolved.by), (Outcome::Accepted, Some(identity(2).node_id())));
+    assert_eq!((over.outcome, over.by), (Outcome::Accepted, Some(identity(2).node_id())));
 }
 
 #[test]
@@ -279,9 +279,9 @@ fn a_question_ends_with_its_turn_its_app_server_or_elsewhere() {
         ledger.ask(question(8));
         ledger
     };
-    assert_eq!(asked().end_turn("thread", "turn")[0].resolved.outcome, Outcome::Elsewhere);
-    assert_eq!(asked().lose_all()[0].resolved.outcome, Outcome::Lost);
-    assert_eq!(asked().resolve(question(8).key).unwrap().resolved.outcome, Outcome::Elsewhere);
+    assert_eq!(asked().end_turn("thread", "turn")[0].outcome, Outcome::Elsewhere);
+    assert_eq!(asked().lose_all()[0].outcome, Outcome::Lost);
+    assert_eq!(asked().resolve(question(8).key).unwrap().outcome, Outcome::Elsewhere);
     assert_eq!(asked().expired(u64::MAX), []);
 }
 

@@ -1,0 +1,89 @@
+//! What each device may do here and now: its grant, the host's folders and the host's rules, each as it is at the time.
+
+use std::sync::Arc;
+
+use farhelm_core::identity::NodeId;
+use farhelm_core::policy::{Defaults, Entitlement, Right, Rules};
+use farhelm_core::wire::envelope::{CloseReason, HostState};
+use tokio::sync::watch;
+
+use crate::host::devices::Grants;
+use crate::host::folders::HostFolders;
+
+/// Everything that decides what a device may do. Clones share it; what changes counts from then on.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// What was given to each paired device.
+    pub grants: watch::Receiver<Grants>,
+    /// The host's folders.
+    pub folders: watch::Receiver<Arc<HostFolders>>,
+    /// What holds for every phone.
+    pub rules: watch::Receiver<Rules>,
+}
+
+impl Access {
+    /// What a device may do now, or why its session ends.
+    pub(super) fn entitlement(&self, device: NodeId, now_ms: u64) -> Result<Entitlement, CloseReason> {
+        let folders = self.folders.borrow().clone();
+        let grants = self.grants.borrow();
+        let entitlement = grants.get(&device).ok_or(CloseReason::Revoked)?.resolve(&folders.own);
+        if entitlement.expired(now_ms) { Err(CloseReason::Expired) } else { Ok(entitlement) }
+    }
+
+    /// The folders in which it may start threads, the one it gets if it names none first.
+    pub(super) fn start_folders(&self, entitlement: &Entitlement) -> Vec<String> {
+        if entitlement.right < Right::Operator {
+            return Vec::new();
+        }
+        let startable = &self.folders.borrow().startable;
+        startable.iter().filter(|folder| entitlement.covers(folder)).cloned().collect()
+    }
+
+    /// What the host puts into its requests. Without a folder to start in, that is empty.
+    pub(super) fn defaults(&self, entitlement: &Entitlement) -> Defaults {
+        let rules = self.rules.borrow();
+        Defaults {
+            approval_policy: rules.approval_policy.clone(),
+            sandbox: rules.sandbox.clone(),
+            ..Defaults::new(self.start_folders(entitlement).into_iter().next().unwrap_or_default())
+        }
+    }
+
+    /// The host as this device is told of it. The start folder of the host is named only if it may look into it.
+    pub(super) fn about(&self, host: &HostState, entitlement: Entitlement) -> HostState {
+        let start_folders = self.start_folders(&entitlement);
+        let first = start_folders.first().cloned();
+        let own = || Some(host.folder.clone()).filter(|folder| entitlement.covers(folder));
+        let folder = first.or_else(own).unwrap_or_default();
+        HostState { folder, start_folders, rules: self.rules.borrow().clone(), entitlement, ..host.clone() }
+    }
+
+    /// Waits for a change. It stays one until [`heed`](Self::heed).
+    pub(super) async fn changed(&mut self) {
+        tokio::select! {
+            () = changed(&mut self.grants) => self.grants.mark_changed(),
+            () = changed(&mut self.folders) => self.folders.mark_changed(),
+            () = changed(&mut self.rules) => self.rules.mark_changed(),
+        }
+    }
+
+    /// Whether something changed since the last call.
+    pub(super) fn heed(&mut self) -> bool {
+        heed(&mut self.grants) | heed(&mut self.folders) | heed(&mut self.rules)
+    }
+}
+
+/// Waits for a new value; for ever, if there will be none.
+async fn changed<T>(of: &mut watch::Receiver<T>) {
+    if of.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+fn heed<T>(of: &mut watch::Receiver<T>) -> bool {
+    let has_changed = of.has_changed().unwrap_or(false);
+    if has_changed {
+        of.mark_unchanged();
+    }
+    has_changed
+}

@@ -1,0 +1,124 @@
+//! What each phone may see: what it is told of the host, which approvals and which threads it is shown. Changes of a
+//! grant, of folders and of where a thread works count at once.
+
+use std::collections::BTreeSet;
+
+use farhelm_core::codex::approval::Key;
+use farhelm_core::identity::NodeId;
+use farhelm_core::wire::Envelope;
+use farhelm_core::wire::envelope::Snapshot;
+use farhelm_overlay::channel;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::actor::{Actor, Command, RESUMING};
+use super::roster::{Audience, Ticket};
+use crate::host::devices::now_ms;
+use crate::host::folders;
+
+impl Actor {
+    /// A phone is there: it learns what this host is, what it may do, and everything that waits for a decision.
+    pub(super) fn attach(&mut self, device: NodeId, sender: channel::Sender, reply: oneshot::Sender<Ticket>) {
+        let ticket = self.roster.attach(device, sender);
+        let session = ticket.session;
+        self.entitle(session, device);
+        self.ask_anew(session);
+        if reply.send(ticket).is_err() {
+            self.roster.detach(session);
+        }
+    }
+
+    /// Brings every session to what its device may do and see now.
+    pub(super) fn settle_all(&mut self) {
+        self.about.mark_unchanged();
+        for (session, device) in self.roster.sessions() {
+            let is_new = self.entitle(session, device);
+            let seen = self.seen(session);
+            if self.roster.asked(session).is_some_and(|asked| *asked != seen) {
+                self.ask_anew(session);
+            }
+            for (thread, shown) in self.roster.watched_by(session) {
+                // What it had no business with before may be anywhere.
+                let unknown = is_new && self.followed.place(&thread).is_none();
+                if unknown || self.sees(session, &thread) != shown {
+                    self.look(session, thread);
+                }
+            }
+        }
+    }
+
+    /// Tells a session what its device may do, or ends it. Says whether it may do something else than before.
+    fn entitle(&mut self, session: u64, device: NodeId) -> bool {
+        match self.access.entitlement(device, now_ms()) {
+            Ok(entitlement) => {
+                let about = self.access.about(&self.about.borrow(), entitlement);
+                self.roster.entitle(session, about)
+            }
+            Err(reason) => {
+                self.roster.cut(device, reason);
+                false
+            }
+        }
+    }
+
+    /// Whether a session may see a thread.
+    pub(super) fn sees(&self, session: u64, thread: &str) -> bool {
+        self.followed.place(thread).is_some_and(|place| self.roster.covers(session, place))
+    }
+
+    /// What isn't over of the threads that a session may see.
+    fn seen(&self, session: u64) -> BTreeSet<Key> {
+        self.ledger.threads().filter(|(_, thread)| self.sees(session, thread)).map(|(key, _)| key).collect()
+    }
+
+    fn ask_anew(&mut self, session: u64) {
+        let envelopes = self.ledger.announcement(|thread| self.sees(session, thread));
+        self.roster.ask_anew(session, self.seen(session), envelopes);
+    }
+
+    pub(super) fn watch(&mut self, session: u64, threads: Vec<String>) {
+        for id in self.roster.watch(session, threads) {
+            self.look(session, id);
+        }
+    }
+
+    /// Shows a phone a thread that it follows, if it may see it. One that isn't followed here is first asked about: to
+    /// follow it would load it, and that isn't for every phone to cause.
+    fn look(&mut self, session: u64, id: String) {
+        if !self.followed.is_subscribed(&id) {
+            self.find(id);
+        } else if !self.sees(session, &id) {
+            self.roster.hide(session, &id);
+        } else if let Some(thread) = self.followed.get(&id) {
+            self.roster.show(session, &id, Envelope::Snapshot(Snapshot { thread: thread.clone() }));
+        }
+    }
+
+    pub(super) fn find(&mut self, id: String) {
+        let known = self.resuming.contains_key(&id) || self.looking.contains(&id);
+        if self.epoch.is_none() || known || self.looking.len() >= RESUMING {
+            return;
+        }
+        self.looking.insert(id.clone());
+        let app_server = self.app_server.clone();
+        self.spawn(async move {
+            let read = app_server.request("thread/read", json!({ "threadId": id, "includeTurns": false })).await;
+            let folder = read.ok().and_then(|read| Some(read.pointer("/thread/cwd")?.as_str()?.to_owned()));
+            let place = tokio::task::spawn_blocking(move || folders::canonical(&folder?)).await.ok().flatten();
+            Command::Found { thread: id, place }
+        });
+    }
+
+    pub(super) fn found(&mut self, thread: String, place: Option<&str>) {
+        self.looking.remove(&thread);
+        if place.is_some_and(|place| self.roster.is_watched_at(&thread, place)) {
+            self.follow(thread);
+        }
+    }
+
+    pub(super) fn snapshot_to_watchers(&mut self, id: &str) {
+        let (Some(thread), Some(place)) = (self.followed.get(id), self.followed.place(id)) else { return };
+        let snapshot = Envelope::Snapshot(Snapshot { thread: thread.clone() });
+        self.roster.show_watchers(id, Audience::at(place), &snapshot);
+    }
+}

@@ -1,0 +1,319 @@
+//! Every method of the table, against every right and every kind of folder. What is sent and answered is made from the
+//! table's own shapes, so a new method is in here by being in the table.
+
+use farhelm_core::policy::{Field, Method, Shape, Subject, Verdict, table};
+use farhelm_core::wire::envelope::Failure;
+use serde_json::Map;
+
+use super::*;
+
+/// The phone that asks.
+const PHONE: u8 = 2;
+/// An owner's, whose request shows that nothing came before it.
+const WITNESS: u8 = 9;
+
+/// What Codex answers to the look-up of a thread that it doesn't know.
+const UNKNOWN: Result<Value, &str> = Err("no such thread");
+
+#[tokio::test]
+async fn a_method_is_forwarded_exactly_for_those_who_have_its_right() {
+    let mut stage = Stage::followed().await;
+    for method in table::METHODS {
+        let (asks, forwarded) = (params(method, "t", "/src"), [(method.name, Ok(result(method, "t", "/src")))]);
+        for right in Right::ALL {
+            stage.grant(PHONE, Grant::of(right));
+            if method.verdict == Verdict::Allow && right >= method.right {
+                let answer = stage.ask(method, asks.clone(), forwarded.clone()).await;
+                assert!(
+                    answer.as_ref().is_ok_and(|answer| !answer.is_null()),
+                    "{} for {right}: {answer:?}",
+                    method.name
+                );
+            } else {
+                stage.refusal(method, asks.clone(), []).await;
+            }
+        }
+        stage.grant(PHONE, Grant { until_ms: Some(1), ..Grant::of(Right::Owner) });
+        let over = stage.refusal(method, asks.clone(), []).await;
+        assert!(over.contains("time on the host is over"), "{over}");
+        stage.grants.send_replace(Grants::default());
+        let unpaired = stage.refusal(method, asks, []).await;
+        assert!(unpaired.contains("not paired"), "{unpaired}");
+    }
+}
+
+#[tokio::test]
+async fn a_method_about_a_thread_passes_exactly_in_the_devices_folders() {
+    let mut stage = Stage::followed().await;
+    let of_thread = |method: &&Method| matches!(method.subject, Subject::Thread(_));
+    for method in for_phones().filter(of_thread) {
+        let forwarded = (method.name, Ok(result(method, "t", "/src")));
+        stage.grant(PHONE, only("/src"));
+        stage.passes(method, params(method, "t", "/src"), [forwarded]).await;
+        stage.grant(PHONE, only("/other"));
+        let refusal = stage.refusal(method, params(method, "t", "/src"), []).await;
+
+        // A thread that isn't followed: Codex is asked where it is, and nothing more if that isn't the phone's.
+        let other = &*format!("not followed, {}", method.name);
+        let look = |folder| ("thread/read", Ok(json!({"thread": {"id": other, "cwd": folder}})));
+        let asks = params(method, other, "/src");
+        stage.grant(PHONE, only("/src"));
+        for elsewhere in [look("/other"), look("/srcs"), look("/src/../other"), look("src"), ("thread/read", UNKNOWN)] {
+            assert_eq!(stage.refusal(method, asks.clone(), [elsewhere]).await, refusal, "ids can't be probed");
+        }
+        let forwarded = (method.name, Ok(result(method, other, "/src/deep")));
+        stage.passes(method, asks, [look("/src/deep"), forwarded]).await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_answer_says_of_its_threads_folder_counts_too() {
+    let mut stage = Stage::followed().await;
+    let of_one = |method: &&Method| matches!(method.subject, Subject::Thread(_) | Subject::Folder(_));
+    for method in for_phones().filter(of_one).filter(|method| result(method, "t", "/src").get("thread").is_some()) {
+        stage.grant(PHONE, only("/src"));
+        let mut moved = result(method, "t", "/src");
+        moved["thread"]["cwd"] = "/other".into();
+        let mut nowhere = moved.clone();
+        nowhere["thread"]["cwd"] = Value::Null;
+        for answer in [moved, nowhere] {
+            stage.refusal(method, params(method, "t", "/src"), [(method.name, Ok(answer))]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_starts_a_thread_does_so_in_the_devices_start_folders_only() {
+    let mut stage = Stage::followed().await;
+    let folders = ["/src", "/src/other", "/work"].map(str::to_owned).to_vec();
+    stage.folders.send_replace(Arc::new(HostFolders { own: folders.clone(), startable: folders }));
+    for (method, field) in for_phones().filter_map(|method| Some((method, folder_field(method)?))) {
+        for (grant, asked, passes) in [
+            (only("/src"), "/src", true),
+            (only("/src"), "/src/other", true),
+            (only("/src"), "/work", false),
+            (only("/src"), "/src/deep", false),
+            (only("/src"), "/srcs", false),
+            (only("/src/deep"), "/src", false),
+            (only("/work"), "/src/../work", false),
+            (Grant::of(Right::Owner), "/work", true),
+            (Grant::of(Right::Owner), "/", false),
+        ] {
+            stage.grant(PHONE, grant);
+            let mut asks = params(method, "t", asked);
+            // Of a host that chooses the folder itself, a phone gets the first of its own.
+            let chosen = if method.params.iter().any(|f| f.name == field) { asked } else { continue };
+            asks[field] = chosen.into();
+            if passes {
+                stage.passes(method, asks, [(method.name, Ok(result(method, "new", chosen)))]).await;
+            } else {
+                stage.refusal(method, asks, []).await;
+            }
+        }
+        stage.grant(PHONE, only("/work"));
+        let mut asks = params(method, "t", "/work");
+        asks.as_object_mut().unwrap().remove(field);
+        stage.passes(method, asks.clone(), [(method.name, Ok(result(method, "new", "/work")))]).await;
+        stage.grant(PHONE, only("/nowhere"));
+        stage.refusal(method, asks, []).await;
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_threads_holds_those_of_the_devices_folders_only() {
+    let mut stage = Stage::followed().await;
+    stage.grant(PHONE, only("/src"));
+    for method in for_phones() {
+        match method.subject {
+            Subject::Threads(list) => {
+                let folders = ["/src", "/other", "/src/deep", "/srcs", "", "src"];
+                let mut answer = result(method, "t", "/src");
+                answer[list] = folders.iter().map(|folder| result(method, "t", folder)[list][0].clone()).collect();
+                let kept = stage.passes(method, params(method, "t", "/src"), [(method.name, Ok(answer.clone()))]).await;
+                assert_eq!(kept[list].as_array().unwrap().len(), 2, "{}: {kept}", method.name);
+                for folder in ["/other", "/srcs"] {
+                    assert!(!kept.to_string().contains(&format!("{folder:?}")), "{}: {kept}", method.name);
+                }
+            }
+            Subject::ThreadIds(list) => {
+                let mut answer = result(method, "t", "/src");
+                answer[list] = json!(["gone", "t", "far", "near"]);
+                let look = |folder| ("thread/read", Ok(json!({"thread": {"id": "x", "cwd": folder}})));
+                let script = [(method.name, Ok(answer)), ("thread/read", UNKNOWN), look("/other"), look("/src")];
+                let kept = stage.passes(method, params(method, "t", "/src"), script).await;
+                assert_eq!(kept[list], json!(["t", "near"]), "{}", method.name);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_about_folders_passes_without_any() {
+    let mut stage = Stage::followed().await;
+    stage.grant(PHONE, only("/nowhere"));
+    for method in for_phones().filter(|method| method.subject == Subject::Host) {
+        stage.passes(method, params(method, "t", "/src"), [(method.name, Ok(result(method, "t", "/src")))]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_right_lowered_while_codex_thinks_holds_for_the_answer() {
+    let mut stage = Stage::followed().await;
+    let method = table::find("thread/read").expect("in the table");
+    for lowered in [only("/other"), Grant { until_ms: Some(1), ..only("/src") }] {
+        stage.grant(PHONE, only("/src"));
+        let (bridge, asks) = (stage.bridge.clone(), params(method, "t", "/src").to_string());
+        let request = tokio::spawn(async move { bridge.request(id(PHONE), "thread/read", asks.as_bytes()).await });
+        let asked = stage.heard().await;
+        stage.grant(PHONE, lowered);
+        stage.codex().says(json!({"id": asked["id"], "result": result(method, "t", "/src")})).await;
+        assert!(within(request).await.unwrap().is_err());
+    }
+}
+
+impl Stage {
+    /// A bridge that follows thread `t` and knows it.
+    async fn followed() -> Self {
+        let mut stage = Self::following().await;
+        let mut phone = stage.phone(WITNESS).await;
+        // Behind the answer to the resume, so told when that has been taken in.
+        stage.tells("thread/name/updated", json!({"threadId": "t", "threadName": "x"})).await;
+        while !matches!(phone.told().await, Envelope::Notification(_)) {}
+        stage
+    }
+
+    /// The phone asks, and Codex hears exactly this and answers it so.
+    async fn ask<'a>(
+        &mut self,
+        method: &Method,
+        params: Value,
+        script: impl IntoIterator<Item = (&'a str, Result<Value, &'a str>)>,
+    ) -> Result<Value, Failure> {
+        let (bridge, params) = (self.bridge.clone(), params.to_string());
+        let codex = async {
+            for (name, reply) in script {
+                match reply {
+                    Ok(result) => self.answers(name, result).await,
+                    Err(message) => self.refuses(name, -32600, message).await,
+                }
+            }
+        };
+        let request = bridge.request(id(PHONE), method.name, params.as_bytes());
+        let (answer, ()) = within(async { tokio::join!(request, codex) }).await;
+        self.hears_nothing_more().await;
+        answer.map(|text| serde_json::from_slice(&text).unwrap())
+    }
+
+    async fn passes<'a>(
+        &mut self,
+        method: &Method,
+        params: Value,
+        script: impl IntoIterator<Item = (&'a str, Result<Value, &'a str>)>,
+    ) -> Value {
+        self.ask(method, params, script).await.unwrap_or_else(|failure| panic!("{}: {failure:?}", method.name))
+    }
+
+    /// Why the host itself refuses.
+    async fn refusal<'a>(
+        &mut self,
+        method: &Method,
+        params: Value,
+        script: impl IntoIterator<Item = (&'a str, Result<Value, &'a str>)>,
+    ) -> String {
+        let failure = self.ask(method, params, script).await.expect_err(method.name);
+        assert_eq!(failure.by, FailedBy::Policy, "{}: {failure:?}", method.name);
+        failure.message
+    }
+
+    /// What had been sent to Codex before would be heard before this.
+    async fn hears_nothing_more(&mut self) {
+        self.grant(WITNESS, Grant::of(Right::Owner));
+        let bridge = self.bridge.clone();
+        let (answer, ()) = tokio::join!(
+            bridge.request(id(WITNESS), "model/list", b"{}"),
+            self.answers("model/list", json!({"data": []}))
+        );
+        assert!(answer.is_ok());
+    }
+}
+
+/// The methods that are forwarded for somebody.
+fn for_phones() -> impl Iterator<Item = &'static Method> {
+    table::METHODS.iter().filter(|method| method.verdict == Verdict::Allow)
+}
+
+const fn folder_field(method: &Method) -> Option<&'static str> {
+    match method.subject {
+        Subject::Folder(field) => Some(field),
+        _ => None,
+    }
+}
+
+fn id(seed: u8) -> NodeId {
+    Identity::from_seed(&[seed; 32]).node_id()
+}
+
+/// An owner in one folder.
+fn only(folder: &str) -> Grant {
+    Grant { folders: Folders::Only(vec![folder.into()]), ..Grant::of(Right::Owner) }
+}
+
+/// Parameters that the table takes: what must be there, and what the request is about.
+fn params(method: &Method, thread: &str, folder: &str) -> Value {
+    let about = match method.subject {
+        Subject::Thread(field) | Subject::Folder(field) => Some(field),
+        _ => None,
+    };
+    let sent = |field: &&Field| field.required || Some(field.name) == about;
+    let sample = Sample { thread, folder };
+    Value::Object(method.params.iter().filter(sent).map(|field| sample.field(field)).collect())
+}
+
+/// A result with everything that the table lets through.
+fn result(method: &Method, thread: &str, folder: &str) -> Value {
+    let mut result = Sample { thread, folder }.value("", &method.result);
+    if let Subject::ThreadIds(list) = method.subject {
+        result[list] = json!([thread]);
+    }
+    result
+}
+
+/// Values of a shape, about one thread.
+struct Sample<'a> {
+    thread: &'a str,
+    folder: &'a str,
+}
+
+impl Sample<'_> {
+    fn field(&self, field: &Field) -> (String, Value) {
+        (field.name.to_owned(), self.value(field.name, &field.shape))
+    }
+
+    fn object(&self, fields: &[Field]) -> Map<String, Value> {
+        fields.iter().map(|field| self.field(field)).collect()
+    }
+
+    fn value(&self, name: &str, shape: &Shape) -> Value {
+        match shape {
+            Shape::Text(_) => match name {
+                "id" | "threadId" => self.thread.into(),
+                "cwd" => self.folder.into(),
+                _ => "x".into(),
+            },
+            Shape::Bool => true.into(),
+            Shape::Int(least, _) => (*least).max(1).into(),
+            Shape::OneOf(texts) => texts[0].into(),
+            Shape::List(_, of) => json!([self.value(name, of)]),
+            Shape::Object(fields) => self.object(fields).into(),
+            Shape::Tagged(variants, _) => {
+                let (tag, fields) = variants[0];
+                let mut object = self.object(fields);
+                object.insert("type".into(), tag.into());
+                object.into()
+            }
+            Shape::Json => "x".into(),
+            Shape::Either(shapes) => self.value(name, &shapes[0]),
+        }
+    }
+}
