@@ -41,12 +41,8 @@ impl Access {
 
     /// What the host puts into its requests. Without a folder to start in, that is empty.
     pub(super) fn defaults(&self, entitlement: &Entitlement) -> Defaults {
-        let rules = self.rules.borrow();
-        Defaults {
-            approval_policy: rules.approval_policy.clone(),
-            sandbox: rules.sandbox.clone(),
-            ..Defaults::new(self.start_folders(entitlement).into_iter().next().unwrap_or_default())
-        }
+        let folder = self.start_folders(entitlement).into_iter().next().unwrap_or_default();
+        Defaults::of(&self.rules.borrow(), folder)
     }
 
     /// The host as this device is told of it. The start folder of the host is named only if it may look into it.
