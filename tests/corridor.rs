@@ -276,3 +276,36 @@ fn kill_owner_of(socket: &std::path::Path) {
         assert!(killed.expect("sh").success());
     }
 }
+
+/// Only the desk has a thread in plan mode, and only there Codex asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_codex_asks_in_plan_mode_is_answered_from_the_phone() {
+    let Some(program) = codex::codex() else { return };
+    let stage = Stage::set(Behind::Codex(Some(program))).await;
+    let (started, mut thread) = stage.start("hello").await;
+    ended(&mut thread, &started.turn).await;
+    // Plan mode is for clients that declare this.
+    let mut desk = app_server::Client::connect(&stage.app_server()).await;
+    let capabilities = json!({"experimentalApi": true});
+    let info = json!({"clientInfo": {"name": "desk", "title": "desk", "version": "0"}, "capabilities": capabilities});
+    desk.request("initialize", info).await;
+    desk.send(json!({"method": "initialized"})).await;
+    desk.request("thread/resume", json!({"threadId": started.thread})).await;
+    let plan = json!({"mode": "plan", "settings": {"model": "gpt-5.5"}});
+    let input = json!([{"type": "text", "text": "ASK"}]);
+    let turn = json!({"threadId": started.thread, "input": input, "collaborationMode": plan});
+    let answer = desk.request("turn/start", turn).await;
+    let turn = answer["result"]["turn"]["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+
+    let mut questions = stage.host.questions();
+    let open = questions.wait_for(|open| !open.is_empty());
+    let shown = tokio::time::timeout(stage::PATIENCE, open).await.expect("in time").expect("a host")[0].clone();
+    assert_eq!((shown.asks[0].question.as_str(), shown.asks[0].options.len()), ("Which way?", 2));
+    let mut events = stage.host.events();
+    let left = [(shown.asks[0].id.clone(), vec!["Left".to_owned()])].into();
+    stage.host.answer(&shown, left).await.expect("to be taken");
+    assert_eq!(event(&mut events, resolved).await, (Outcome::Accepted, Some(stage.phone.id())));
+    let turn = ended(&mut thread, &turn).await;
+    assert!(said(&turn).contains("Left"), "the model was told: {turn:?}");
+    stage.strike().await;
+}

@@ -10,6 +10,7 @@
 //! | `PATCHUPD` | `file=`, `from=` (`hello`), `to=` (`goodbye`) | replaces one line of a file |
 //! | `SLOW` | `secs=` (20), `every=` milliseconds (250) | an answer with one word each `every` milliseconds |
 //! | `LONG` | `n=` (2000), `size=` (12), `delay=` milliseconds (0) | an answer of `n` pieces of `size` bytes |
+//! | `ASK` | | a question to the person, which the real Codex asks in plan mode only; the scripted agent asks none |
 //! | `FAIL` | `code=` an HTTP status or `context` (500) | the model fails |
 //! | none | | an answer that repeats the prompt |
 //!
@@ -59,6 +60,8 @@ pub enum Scenario {
         /// Pause before each piece.
         delay: Duration,
     },
+    /// Ask the person something.
+    Ask,
     /// Fail.
     Fail(Failure),
 }
@@ -96,6 +99,7 @@ impl Scenario {
                 size: number(prompt, "size", 12, 8192) as usize,
                 delay: Duration::from_millis(number(prompt, "delay", 0, 1000)),
             },
+            Some("ASK") => Self::Ask,
             Some("FAIL") => Self::Fail(match word(prompt, "code") {
                 Some("context") => Failure::ContextWindow,
                 code => {
@@ -116,6 +120,7 @@ impl Scenario {
             Self::UpdateFile { .. } => "PATCHUPD",
             Self::Slow { .. } => "SLOW",
             Self::Long { .. } => "LONG",
+            Self::Ask => "ASK",
             Self::Fail(_) => "FAIL",
         }
     }
@@ -124,6 +129,7 @@ impl Scenario {
     pub fn deltas(&self, prompt: &str) -> Vec<Delta> {
         match *self {
             Self::Answer => words(&format!("Scripted answer to: {}", clip(prompt, 300))),
+            Self::Ask => words("There is nobody to ask here."),
             Self::Slow { ticks, every } => (0..ticks).map(|i| (every, format!("tick{i} "))).collect(),
             Self::Long { deltas, size, delay } => (0..deltas).map(|i| (delay, piece(i, size))).collect(),
             _ => Vec::new(),
@@ -209,7 +215,7 @@ fn clip(text: &str, chars: usize) -> &str {
     text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
 }
 
-const KEYWORDS: [&str; 7] = ["EXEC", "ESCALATE", "PATCHUPD", "PATCH", "SLOW", "LONG", "FAIL"];
+const KEYWORDS: [&str; 8] = ["EXEC", "ESCALATE", "PATCHUPD", "PATCH", "SLOW", "LONG", "ASK", "FAIL"];
 
 #[cfg(test)]
 mod tests {

@@ -202,7 +202,7 @@ impl Thread {
                 }
             },
             Scenario::Fail(failure) => self.failing(cx, *failure),
-            Scenario::Answer | Scenario::Slow { .. } | Scenario::Long { .. } => {
+            Scenario::Answer | Scenario::Ask | Scenario::Slow { .. } | Scenario::Long { .. } => {
                 self.stream(cx, scenario.deltas(prompt));
             }
         }

@@ -29,10 +29,14 @@ pub(crate) fn reply(body: &Value, number: u64) -> Reply {
     match (&scenario, &input.output) {
         (Scenario::Fail(Failure::Status(status)), _) => return Reply::Status(*status),
         (Scenario::Fail(Failure::ContextWindow), _) => return Reply::Stream(stream.failed()),
-        (Scenario::Command { command, escalate }, None) => stream.function(body, command, *escalate),
+        (Scenario::Command { command, escalate }, None) => stream.command(body, command, *escalate),
+        (Scenario::Ask, None) if offers(body, ASKING) => stream.function(ASKING, &question()),
         (Scenario::AddFile { file }, None) => stream.patch(&scenario::add_patch(file)),
         (Scenario::UpdateFile { file, from, to }, None) => stream.patch(&scenario::update_patch(file, from, to)),
-        (Scenario::Command { .. } | Scenario::AddFile { .. } | Scenario::UpdateFile { .. }, Some(output)) => {
+        (
+            Scenario::Command { .. } | Scenario::AddFile { .. } | Scenario::UpdateFile { .. } | Scenario::Ask,
+            Some(output),
+        ) => {
             stream.message(scenario.closing(output));
         }
         _ => stream.message(scenario.deltas(&input.prompt)),
@@ -112,7 +116,7 @@ impl Stream {
     }
 
     /// A command, by the name that this Codex gave its shell tool.
-    fn function(&mut self, body: &Value, command: &str, escalate: bool) {
+    fn command(&mut self, body: &Value, command: &str, escalate: bool) {
         let (name, key) =
             if offers(body, "exec_command") { ("exec_command", "cmd") } else { ("shell_command", "command") };
         let mut arguments = json!({key: command});
@@ -120,6 +124,11 @@ impl Stream {
             arguments["sandbox_permissions"] = json!("require_escalated");
             arguments["justification"] = json!("the scripted model wants to leave the sandbox");
         }
+        self.function(name, &arguments);
+    }
+
+    /// A call of a function that Codex offered.
+    fn function(&mut self, name: &str, arguments: &Value) {
         let (arguments, id) = (arguments.to_string(), format!("fc_{:06}", self.number));
         let item = |arguments: &str| json!({"type": "function_call", "id": id, "call_id": self.call(), "name": name, "arguments": arguments});
         let (added, done) = (item(""), item(&arguments));
@@ -176,6 +185,16 @@ impl Stream {
         self.events.push((pause, data));
     }
 }
+
+/// What the model asks the person.
+fn question() -> Value {
+    let option = |label: &str, description: &str| json!({"label": label, "description": description});
+    let options = [option("Left", "the shorter way"), option("Right", "the nicer way")];
+    json!({"questions": [{"id": "way", "header": "Way", "question": "Which way?", "options": options}]})
+}
+
+/// The name of Codex's function for that; it is offered in plan mode.
+const ASKING: &str = "request_user_input";
 
 fn offers(body: &Value, tool: &str) -> bool {
     body["tools"].as_array().is_some_and(|tools| tools.iter().any(|offered| offered["name"] == tool))
