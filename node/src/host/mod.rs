@@ -140,7 +140,12 @@ impl Host {
         };
         let (publish, about) = watch::channel(state);
         let folders = Keeper::start(app_server.clone(), &folder, stop.clone());
-        let access = Access { grants: devices.grants(), folders: folders.folders(), rules: config.settings.rules() };
+        let access = Access {
+            grants: devices.grants(),
+            folders: folders.folders(),
+            rules: config.settings.rules(),
+            keeper: Some(folders.clone()),
+        };
         let bridge = Bridge::start(identity.node_id(), app_server.clone(), events, about.clone(), access, stop.clone());
         let desks = Desks::default();
         let (name, settings) = (config.name, config.settings);

@@ -8,7 +8,7 @@ use farhelm_core::wire::envelope::{CloseReason, HostState};
 use tokio::sync::watch;
 
 use crate::host::devices::Grants;
-use crate::host::folders::HostFolders;
+use crate::host::folders::{HostFolders, Keeper};
 
 /// Everything that decides what a device may do. Clones share it; what changes counts from then on.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Access {
     pub folders: watch::Receiver<Arc<HostFolders>>,
     /// What holds for every phone.
     pub rules: watch::Receiver<Rules>,
+    /// Who publishes the folders and can be asked for them anew; without it they are what was published last.
+    pub keeper: Option<Keeper>,
 }
 
 impl Access {
@@ -28,6 +30,15 @@ impl Access {
         let grants = self.grants.borrow();
         let entitlement = grants.get(&device).ok_or(CloseReason::Revoked)?.resolve(&folders.own);
         if entitlement.expired(now_ms) { Err(CloseReason::Expired) } else { Ok(entitlement) }
+    }
+
+    /// Has the host's folders looked at again: what Codex trusts may have been changed at the desk a moment ago, and a
+    /// thread must not start where that would be written anew.
+    pub(super) async fn look_again(&self) {
+        if let Some(keeper) = &self.keeper {
+            // Without an answer there is no Codex to start a thread either.
+            let _ = keeper.current().await;
+        }
     }
 
     /// The folders in which it may start threads, the one it gets if it names none first.

@@ -30,6 +30,9 @@ impl Bridge {
             text => serde_json::from_slice(text).map_err(|_| refused("the parameters are no JSON"))?,
         };
         let entitlement = self.entitlement(device)?;
+        if policy::table::find(method).is_some_and(|known| starts(known) && entitlement.right >= known.right) {
+            self.access.look_again().await;
+        }
         let defaults = self.access.defaults(&entitlement);
         let mut forward = policy::request(method, &params, entitlement.right, &defaults)
             .map_err(|refusal| refused(&refusal.to_string()))?;
@@ -143,6 +146,11 @@ impl Bridge {
         }
         Ok(result)
     }
+}
+
+/// Whether a method starts a thread in a folder.
+const fn starts(method: &Method) -> bool {
+    matches!(method.subject, Subject::Folder(_))
 }
 
 /// Keeps the rows that lie in the device's folders.

@@ -72,7 +72,7 @@ impl Stage {
         let own = vec!["/src".to_owned()];
         let (folders, seen_folders) = watch::channel(Arc::new(HostFolders { startable: own.clone(), own }));
         let (rules, seen_rules) = watch::channel(Rules::default());
-        let access = Access { grants: seen_grants, folders: seen_folders, rules: seen_rules };
+        let access = Access { grants: seen_grants, folders: seen_folders, rules: seen_rules, keeper: None };
         let (id, stop) = (host().node_id(), CancellationToken::new());
         let bridge = Bridge::start(id, desk.app_server, desk.events, seen, access, stop);
         let codex = Some(within(fake.initialized()).await);
