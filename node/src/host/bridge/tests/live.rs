@@ -70,7 +70,7 @@ async fn a_right_that_is_lowered_while_an_approval_is_open_decides_nothing() {
     phone.decides(&approval, Decision::Accept).await;
     assert_eq!(phone.decided().await, Err(DecisionRefusal::NotAllowed));
     stage.grant(2, only("/src", Right::Owner));
-    assert_eq!(phone.listed().await, [approval.clone()]);
+    assert_eq!(phone.listed().await, std::slice::from_ref(&approval));
     phone.decides(&approval, Decision::Decline).await;
     assert_eq!(phone.decided().await, Ok(()));
     assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "decline"}}));
