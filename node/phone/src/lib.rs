@@ -56,6 +56,7 @@ pub use connection::{Connection, Path, Traffic, Why};
 pub use decisions::DecideError;
 pub use error::Error;
 pub use event::Event;
+pub use farhelm_core::codex::image::ImageKind;
 pub use farhelm_core::{
     codex,
     codex::thread::{Hit, Page, Placed},
@@ -66,7 +67,7 @@ pub use farhelm_overlay::{Multiaddr, Transport, Transports, Via};
 pub use followed::ThreadWatch;
 pub use host::{Host, Order, Paging, ReviewTarget, Started, ThreadQuery};
 pub use key_store::KeyStore;
-pub use message::{Attachment, AttachmentError, ImageKind, Message, StartOptions};
+pub use message::{Attachment, AttachmentError, Message, StartOptions};
 pub use pairing::{PairError, PairedHost, Pairing};
 pub use records::Error as RecordsError;
 pub use results::{AccountUsage, Effort, Goal, Image, Model, Queued, RateLimits, Settings, Terminal, Usage, Window};

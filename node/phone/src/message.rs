@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use data_encoding::BASE64;
+use farhelm_core::codex::image::{self, ImageKind};
 use farhelm_core::wire::limits;
 use serde_json::{Value, json};
 
@@ -74,50 +74,6 @@ impl Message {
             return Err(Error::NoChoiceOfModel);
         }
         self.input()
-    }
-}
-
-/// The kinds of images that travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImageKind {
-    /// `image/png`
-    Png,
-    /// `image/jpeg`
-    Jpeg,
-    /// `image/gif`
-    Gif,
-    /// `image/webp`
-    Webp,
-}
-
-impl ImageKind {
-    /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Png, Self::Jpeg, Self::Gif, Self::Webp];
-
-    /// The MIME type.
-    pub const fn mime(self) -> &'static str {
-        match self {
-            Self::Png => "image/png",
-            Self::Jpeg => "image/jpeg",
-            Self::Gif => "image/gif",
-            Self::Webp => "image/webp",
-        }
-    }
-
-    /// What these bytes begin like.
-    pub fn of(bytes: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| match kind {
-            Self::Png => bytes.starts_with(b"\x89PNG\r\n\x1a\n"),
-            Self::Jpeg => bytes.starts_with(b"\xff\xd8\xff"),
-            Self::Gif => bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a"),
-            Self::Webp => bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP"),
-        })
-    }
-}
-
-impl fmt::Display for ImageKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.mime())
     }
 }
 
@@ -205,7 +161,7 @@ impl Attachment {
     }
 
     fn data_url(&self) -> String {
-        format!("data:{};base64,{}", self.kind, BASE64.encode(&self.bytes))
+        image::data_url(self.kind, &self.bytes)
     }
 }
 
@@ -214,21 +170,6 @@ mod tests {
     use super::*;
 
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
-
-    #[test]
-    fn an_image_is_what_its_bytes_say() {
-        for (bytes, kind) in [
-            (PNG, Some(ImageKind::Png)),
-            (b"\xff\xd8\xff\xe0", Some(ImageKind::Jpeg)),
-            (b"GIF89a", Some(ImageKind::Gif)),
-            (b"RIFF\0\0\0\0WEBPVP8 ", Some(ImageKind::Webp)),
-            (b"RIFF\0\0\0\0WAVE", None),
-            (b"<svg xmlns=", None),
-            (b"", None),
-        ] {
-            assert_eq!(ImageKind::of(bytes), kind, "{bytes:?}");
-        }
-    }
 
     #[test]
     fn what_is_no_image_another_kind_or_too_large_is_refused() {
@@ -246,7 +187,7 @@ mod tests {
     fn a_message_becomes_text_and_data_urls() {
         let image = Attachment::png(PNG.to_vec()).unwrap();
         let message = Message { images: vec![image], ..Message::from("look") };
-        let url = format!("data:image/png;base64,{}", BASE64.encode(PNG));
+        let url = image::data_url(ImageKind::Png, PNG);
         let input = json!([{"type": "text", "text": "look"}, {"type": "image", "url": url}]);
         assert_eq!(message.input(), Ok(input));
     }

@@ -4,11 +4,11 @@
 //! `None` or empty; only what a result is nothing without makes it unreadable.
 
 use data_encoding::BASE64;
+use farhelm_core::codex::image::ImageKind;
 use farhelm_core::wire::limits;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::message::ImageKind;
 
 /// A model that can be chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@ pub mod approval;
 pub mod decision;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod image;
 pub mod message;
 pub mod question;
 pub(crate) mod text;

@@ -18,6 +18,8 @@
 
 mod floor;
 pub mod notifications;
+#[cfg(test)]
+mod page;
 mod rights;
 mod rules;
 mod shape;
@@ -159,7 +161,7 @@ pub enum Refusal {
 pub fn request(method: &str, params: &Value, right: Right, defaults: &Defaults) -> Result<Forward, Refusal> {
     let method =
         table::find(method).ok_or_else(|| Refusal::UnknownMethod { method: clip(method, shape::NAME).into() })?;
-    if !matches!(method.verdict, Verdict::Allow | Verdict::Own) {
+    if !method.verdict.is_for_phones() {
         return Err(Refusal::Denied { method: method.name, reason: method.reason });
     }
     if right < method.right {
@@ -170,14 +172,14 @@ pub fn request(method: &str, params: &Value, right: Right, defaults: &Defaults) 
     let params = if params.is_null() { &empty } else { params };
     let mut rebuilt = shape::rebuild_object(params, method.params).map_err(|fault| fault.of(method.name))?;
     for given in method.given {
-        rebuilt.insert(given.name.into(), given.fill.value(defaults));
+        rebuilt.entry(given.name).or_insert_with(|| given.fill.value(defaults));
     }
     Ok(Forward { method, params: Value::Object(rebuilt) })
 }
 
 /// What of a result a phone gets to see. Of a method that isn't allowed: nothing.
 pub fn result(method: &str, result: &Value) -> Value {
-    let allowed = table::find(method).filter(|method| matches!(method.verdict, Verdict::Allow | Verdict::Own));
+    let allowed = table::find(method).filter(|method| method.verdict.is_for_phones());
     allowed.and_then(|method| method.result.filter(result)).unwrap_or(Value::Null)
 }
 

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::{Defaults, Refusal};
+use crate::codex::image;
 use crate::codex::message::canonical;
 use crate::codex::text::clip;
 
@@ -18,6 +19,8 @@ pub(super) const NAME: usize = 64;
 pub enum Shape {
     /// Text of at most so many bytes.
     Text(usize),
+    /// The `data:` URL of an image of at most so many bytes, made anew from what was decoded.
+    DataImage(usize),
     /// True or false.
     Bool,
     /// A whole number in this range, both ends included.
@@ -60,7 +63,7 @@ impl Field {
     }
 }
 
-/// A field the host puts in itself, whatever the phone sent (which can't be this field).
+/// A field the host puts in itself, unless it is one that the phone may send and did.
 #[derive(Debug, Clone, Copy)]
 pub struct Given {
     /// Its name.
@@ -195,6 +198,11 @@ impl Shape {
                 let fits = shapes.iter().find_map(|shape| shape.rebuild(value).ok());
                 fits.ok_or_else(|| Fault::wrong(self.wanted()))
             }
+            Self::DataImage(max) => {
+                let image = value.as_str().and_then(|url| image::from_data_url(url, *max));
+                let url = image.map(|(kind, bytes)| image::data_url(kind, &bytes).into());
+                url.ok_or_else(|| Fault::wrong(self.wanted()))
+            }
             leaf => leaf.leaf(value).ok_or_else(|| Fault::wrong(self.wanted())),
         }
     }
@@ -227,7 +235,9 @@ impl Shape {
             Self::Bool => value.is_boolean(),
             Self::Int(min, max) => value.as_i64().is_some_and(|number| (*min..=*max).contains(&number)),
             Self::OneOf(texts) => value.as_str().is_some_and(|text| texts.contains(&text)),
-            Self::List(..) | Self::Object(_) | Self::Tagged(..) | Self::Json | Self::Either(_) => false,
+            Self::DataImage(_) | Self::List(..) | Self::Object(_) | Self::Tagged(..) | Self::Json | Self::Either(_) => {
+                false
+            }
         };
         fits.then(|| value.clone())
     }
@@ -236,6 +246,9 @@ impl Shape {
     fn wanted(&self) -> String {
         match self {
             Self::Text(max) => format!("text of at most {max} bytes"),
+            Self::DataImage(max) => {
+                format!("the data: URL of a PNG, JPEG, GIF or WebP image of at most {max} bytes, in base64")
+            }
             Self::Bool => "true or false".into(),
             Self::Int(min, max) => format!("a whole number from {min} to {max}"),
             Self::OneOf(texts) => format!("one of {}", texts.join(", ")),

@@ -108,7 +108,7 @@ pub(super) const CHANGES: Shape = Shape::List(
 const TEXT: &[Field] = &[Field::required("text", ANY)];
 
 /// A part of a person's message. Of one that isn't text only its type.
-const CONTENT: Shape = Shape::Tagged(&[("text", TEXT)], &[]);
+pub(super) const CONTENT: Shape = Shape::Tagged(&[("text", TEXT)], &[]);
 
 /// A part of what a tool answered (Model Context Protocol): text, and of images and sounds their type.
 const TOOL_CONTENT: Shape = Shape::Tagged(

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+mod generator;
+
 use super::notifications::{NOTIFICATIONS, WITHHELD};
 use super::table::METHODS;
 use super::*;
@@ -79,8 +81,11 @@ fn a_phone_sends_neither_folder_nor_rules() {
         "path",
     ];
     for field in fields {
-        let error = ask("thread/start", json!({ field: "x" })).expect_err("refused");
-        assert_eq!(error, Refusal::UnknownField { method: "thread/start", field: field.into() });
+        // The host holds a folder against those it offers; it is the only one of these that a phone names.
+        if field != "cwd" {
+            let error = ask("thread/start", json!({ field: "x" })).expect_err("refused");
+            assert_eq!(error, Refusal::UnknownField { method: "thread/start", field: field.into() });
+        }
         let error = ask("thread/resume", json!({"threadId": "t", field: "x"})).expect_err("refused");
         assert_eq!(error, Refusal::UnknownField { method: "thread/resume", field: field.into() });
     }
@@ -106,13 +111,17 @@ fn input_that_names_a_path_or_an_address_is_refused() {
         json!({"type": "localAudio", "path": "/etc/passwd"}),
         json!({"type": "skill", "name": "x", "path": "/x"}),
         json!({"type": "mention", "name": "x", "path": "/x"}),
-        json!({"type": "image", "url": "http://169.254.169.254/"}),
         json!({"text": "no type"}),
     ];
     for input in inputs {
         let params = json!({"threadId": "t", "input": [input]});
         let error = ask("turn/start", params).expect_err("refused");
         assert!(matches!(&error, Refusal::WrongValue { field, .. } if field == "input.0.type"), "{error}");
+    }
+    for url in ["http://169.254.169.254/", "file:///etc/passwd", "data:text/html,x", "data:image/png;base64,AAAA"] {
+        let params = json!({"threadId": "t", "input": [{"type": "image", "url": url}]});
+        let error = ask("turn/start", params).expect_err("refused");
+        assert!(matches!(&error, Refusal::WrongValue { field, .. } if field == "input.0.url"), "{error}");
     }
     let params = json!({"threadId": "t", "input": [{"type": "text", "text": "x", "path": "/x"}]});
     let field = "input.0.path".to_owned();
@@ -132,8 +141,7 @@ fn every_right_opens_what_needs_it_or_less_and_nothing_else() {
         for right in Right::ALL {
             let refused = request(method.name, &json!({"no such field": 1}), right, &defaults()).expect_err("refused");
             let opened = matches!(refused, Refusal::UnknownField { .. });
-            let phones = matches!(method.verdict, Verdict::Allow | Verdict::Own);
-            assert_eq!(opened, phones && right >= method.right, "{} for {right}", method.name);
+            assert_eq!(opened, method.verdict.is_for_phones() && right >= method.right, "{} for {right}", method.name);
         }
     }
 }
@@ -154,13 +162,13 @@ fn refusals_say_which_method_and_field_and_what_to_do() {
         ]
         .join("\n"),
         @r#"
-    "fs/readFile" is not a method this host knows; do it at the desk
+    fs/readFile is not for phones (it reads any path; the host reads images that stand in a thread); do it at the desk
     initialize is not for phones (the connection to Codex is the host's); do it at the desk
     turn/start: the field "sandboxPolicy" is not for phones; send it without
     turn/interrupt: the field "turnId" is missing; update the app on the phone
     thread/list: "limit" must be a whole number from 1 to 100; correct it and send again
     thread/list: "sortDirection" must be one of asc, desc; correct it and send again
-    turn/start: "input.0.type" must be one of text; correct it and send again
+    turn/start: "input.0.url" must be the data: URL of a PNG, JPEG, GIF or WebP image of at most 4194304 bytes, in base64; correct it and send again
     turn/start: "params" must be an object; correct it and send again
     "turn/start\u{1b}[2J" is not a method this host knows; do it at the desk
     "#
@@ -179,7 +187,10 @@ fn names_stand_once_and_host_filled_fields_are_not_the_phones() {
     for (i, method) in METHODS.iter().enumerate() {
         assert!(METHODS[..i].iter().all(|other| other.name != method.name), "{} twice", method.name);
         for given in method.given {
-            assert!(method.params.iter().all(|field| field.name != given.name), "{}.{}", method.name, given.name);
+            let phones = method.params.iter().any(|field| field.name == given.name);
+            // The one that a phone may choose: a folder that the host offers.
+            let chosen = (method.name, given.name) == ("thread/start", "cwd");
+            assert_eq!(phones, chosen, "{}.{}", method.name, given.name);
         }
     }
 }
@@ -328,6 +339,14 @@ fn is_named(shape: &Shape, value: &Value) -> bool {
     };
     match shape {
         Shape::Text(max) => value.as_str().is_some_and(|text| text.len() <= *max),
+        Shape::DataImage(max) => value.as_str().is_some_and(|url| {
+            let kinds = [("png", &b"\x89PNG"[..]), ("jpeg", b"\xff\xd8\xff"), ("gif", b"GIF8"), ("webp", b"RIFF")];
+            kinds.iter().any(|(kind, magic)| {
+                let data = url.strip_prefix(&format!("data:image/{kind};base64,"));
+                let bytes = data.and_then(|data| data_encoding::BASE64.decode(data.as_bytes()).ok());
+                bytes.is_some_and(|bytes| bytes.len() <= *max && bytes.starts_with(magic))
+            })
+        }),
         Shape::Bool => value.is_boolean(),
         Shape::Int(min, max) => value.as_i64().is_some_and(|n| n >= *min && n <= *max),
         Shape::OneOf(texts) => texts.iter().any(|text| value == text),
@@ -407,25 +426,47 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-fn allowed() -> impl Strategy<Value = &'static Method> {
-    proptest::sample::select(METHODS.iter().filter(|method| method.verdict == Verdict::Allow).collect::<Vec<_>>())
+fn for_phones() -> impl Strategy<Value = &'static Method> {
+    proptest::sample::select(METHODS.iter().filter(|method| method.verdict.is_for_phones()).collect::<Vec<_>>())
+}
+
+/// Whether a request, if it is forwarded, holds the fields of the list, those the host puts in, and no other.
+fn forwards_only_what_is_named(method: &Method, params: Value) -> bool {
+    let Ok(Value::Object(mut sent)) = ask(method.name, params) else { return true };
+    let puts_in = |given: &Given| method.params.iter().all(|field| field.name != given.name);
+    let given = method.given.iter().filter(|given| puts_in(given)).all(|given| sent.remove(given.name).is_some());
+    given && is_named(&Shape::Object(method.params), &Value::Object(sent))
+}
+
+#[test]
+fn every_method_takes_what_fits_it_and_the_generator_reaches_that() {
+    for method in METHODS.iter().filter(|method| method.verdict.is_for_phones()) {
+        let least = generator::least(method.params);
+        assert!(ask(method.name, least.clone()).is_ok(), "{} {least}", method.name);
+        let strategy = generator::near(method.params);
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let mut draw = || strategy.new_tree(&mut runner).expect("a value").current();
+        let (taken, refused): (Vec<_>, Vec<_>) =
+            (0..256).map(|_| draw()).partition(|p| ask(method.name, p.clone()).is_ok());
+        assert!(!taken.is_empty() && !refused.is_empty(), "{}: {} taken", method.name, taken.len());
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_off_the_list_is_ever_forwarded(method in allowed(), params in any_json()) {
-        if let Ok(Value::Object(mut sent)) = ask(method.name, params) {
-            for given in method.given {
-                prop_assert!(sent.remove(given.name).is_some());
-            }
-            prop_assert!(is_named(&Shape::Object(method.params), &Value::Object(sent)));
-        }
+    fn nothing_off_the_list_is_ever_forwarded(method in for_phones(), params in any_json()) {
+        prop_assert!(forwards_only_what_is_named(method, params));
     }
 
     #[test]
-    fn nothing_off_the_list_ever_comes_back(method in allowed(), value in any_json(), n in 0..NOTIFICATIONS.len()) {
+    fn nor_is_what_almost_fits((method, params) in for_phones().prop_flat_map(|m| (Just(m), generator::near(m.params)))) {
+        prop_assert!(forwards_only_what_is_named(method, params));
+    }
+
+    #[test]
+    fn nothing_off_the_list_ever_comes_back(method in for_phones(), value in any_json(), n in 0..NOTIFICATIONS.len()) {
         let kept = result(method.name, &value);
         prop_assert!(kept.is_null() || is_named(&method.result, &kept));
         let entry = &NOTIFICATIONS[n];
