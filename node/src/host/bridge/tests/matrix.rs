@@ -1,6 +1,7 @@
 //! Every method of the table, against every right and every kind of folder. What is sent and answered is made from the
 //! table's own shapes, so a new method is in here by being in the table.
 
+use farhelm_core::codex::image::{ImageKind, data_url};
 use farhelm_core::policy::{Field, Method, Shape, Subject, Verdict, table};
 use farhelm_core::wire::envelope::Failure;
 use serde_json::Map;
@@ -301,6 +302,7 @@ impl Sample<'_> {
                 "cwd" => self.folder.into(),
                 _ => "x".into(),
             },
+            Shape::DataImage(_) => data_url(ImageKind::Gif, b"GIF89a").into(),
             Shape::Bool => true.into(),
             Shape::Int(least, _) => (*least).max(1).into(),
             Shape::OneOf(texts) => texts[0].into(),
