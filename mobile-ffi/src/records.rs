@@ -15,7 +15,9 @@ use farhelm_phone::{CodexState, HostState};
 
 pub(crate) use approval::approval_id;
 pub use approval::{Act, Approval, Change, Decision, Outcome};
-pub use thread::{Item, ItemKind, ItemStatus, ThreadDetail, ThreadStatus, ThreadSummary, Turn, TurnStatus};
+pub use thread::{
+    Item, ItemKind, ItemStatus, PlanStep, PlanStepStatus, ThreadDetail, ThreadStatus, ThreadSummary, Turn, TurnStatus,
+};
 
 /// A host in the phone's list.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]

@@ -75,6 +75,30 @@ pub struct Turn {
     pub items: Vec<Item>,
     /// All changes of files so far, as `git diff` prints them; the beginning, if it is too long.
     pub diff: String,
+    /// The steps it takes, as they stand; empty where there is no plan.
+    pub plan: Vec<PlanStep>,
+}
+
+/// A step of a turn's plan.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct PlanStep {
+    /// What is to be done.
+    pub text: String,
+    /// How it stands.
+    pub status: PlanStepStatus,
+}
+
+/// How a step of a plan stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum PlanStepStatus {
+    /// Not begun.
+    Pending,
+    /// Begun.
+    InProgress,
+    /// Done.
+    Completed,
+    /// In a way that this version doesn't know.
+    Unknown,
 }
 
 /// How a turn stands.
@@ -102,6 +126,8 @@ pub struct Item {
     pub open: bool,
     /// Not all of it is here.
     pub truncated: bool,
+    /// Images it holds, each read by this item's id and an index from 0.
+    pub images: u32,
     /// What it is.
     pub kind: ItemKind,
 }
@@ -118,6 +144,11 @@ pub enum ItemKind {
     },
     /// Codex's answer.
     AgentMessage {
+        /// The text so far.
+        text: String,
+    },
+    /// The plan it proposes.
+    Plan {
         /// The text so far.
         text: String,
     },
@@ -138,6 +169,10 @@ pub enum ItemKind {
         exit_code: Option<i64>,
         /// How it stands.
         status: ItemStatus,
+        /// How long it ran, once it ended.
+        duration_ms: Option<i64>,
+        /// A person at the desk ran it, not the agent.
+        by_person: bool,
     },
     /// A change of files.
     FileChange {
@@ -145,6 +180,79 @@ pub enum ItemKind {
         changes: Vec<Change>,
         /// How it stands.
         status: ItemStatus,
+    },
+    /// A tool that isn't Codex's own.
+    Tool {
+        /// The server it belongs to, if it belongs to one.
+        server: Option<String>,
+        /// Its name.
+        tool: String,
+        /// What it was given: the text of a JSON value.
+        arguments: String,
+        /// How it stands.
+        status: ItemStatus,
+        /// The text of what it answered.
+        result: String,
+        /// Why it failed.
+        error: Option<String>,
+        /// What it last said while it ran.
+        progress: Option<String>,
+        /// How long it ran, once it ended.
+        duration_ms: Option<i64>,
+    },
+    /// Another agent is given work, is waited for, or reports.
+    Agent {
+        /// What happens, in Codex's word.
+        action: String,
+        /// The agent's name, where it has one.
+        name: Option<String>,
+        /// The agents' threads.
+        threads: Vec<String>,
+        /// What it was told.
+        prompt: Option<String>,
+        /// How it stands.
+        status: ItemStatus,
+    },
+    /// A search on the web, or a page opened there.
+    WebSearch {
+        /// What for.
+        query: String,
+        /// Further words, an address, or what was looked for in a page.
+        detail: Option<String>,
+    },
+    /// An image Codex looked at.
+    Image {
+        /// Where it lies on the host.
+        path: String,
+    },
+    /// An image Codex makes.
+    ImageGeneration {
+        /// What of.
+        prompt: Option<String>,
+        /// How it stands.
+        status: ItemStatus,
+    },
+    /// Codex starts to review.
+    ReviewStarted {
+        /// What.
+        text: String,
+    },
+    /// Codex reviewed.
+    ReviewEnded {
+        /// What it found.
+        text: String,
+    },
+    /// The agent goes on with a summary of what was before.
+    Compaction,
+    /// What a hook of the owner's told the agent.
+    HookPrompt {
+        /// Its text.
+        text: String,
+    },
+    /// The agent waits.
+    Sleep {
+        /// How long.
+        duration_ms: i64,
     },
     /// Anything else.
     Other {
@@ -164,6 +272,10 @@ pub enum ItemStatus {
     Failed,
     /// Not done: a person said no.
     Declined,
+    /// Stopped.
+    Interrupted,
+    /// In a way that this version doesn't know.
+    Unknown,
 }
 
 impl From<thread::Summary> for ThreadSummary {
@@ -198,8 +310,22 @@ impl From<thread::Thread> for ThreadDetail {
 
 impl From<thread::Turn> for Turn {
     fn from(turn: thread::Turn) -> Self {
-        let thread::Turn { id, status, notice, older, items, diff } = turn;
-        Self { id, status: status.into(), notice, older, items: items.into_iter().map(Into::into).collect(), diff }
+        let thread::Turn { id, status, notice, older, items, diff, plan } = turn;
+        let items = items.into_iter().map(Into::into).collect();
+        let plan = plan.steps.into_iter().map(Into::into).collect();
+        Self { id, status: status.into(), notice, older, items, diff, plan }
+    }
+}
+
+impl From<thread::Step> for PlanStep {
+    fn from(thread::Step { text, status }: thread::Step) -> Self {
+        let status = match status {
+            thread::StepStatus::Pending => PlanStepStatus::Pending,
+            thread::StepStatus::InProgress => PlanStepStatus::InProgress,
+            thread::StepStatus::Completed => PlanStepStatus::Completed,
+            thread::StepStatus::Unknown => PlanStepStatus::Unknown,
+        };
+        Self { text, status }
     }
 }
 
@@ -215,8 +341,8 @@ impl From<thread::TurnStatus> for TurnStatus {
 }
 
 impl From<thread::Item> for Item {
-    fn from(thread::Item { id, open, truncated, kind }: thread::Item) -> Self {
-        Self { id, open, truncated, kind: kind.into() }
+    fn from(thread::Item { id, open, truncated, images, kind }: thread::Item) -> Self {
+        Self { id, open, truncated, images, kind: kind.into() }
     }
 }
 
@@ -227,13 +353,27 @@ impl From<thread::ItemKind> for ItemKind {
             Kind::UserMessage { text, attachments, .. } => Self::UserMessage { text, attachments },
             Kind::AgentMessage { text } => Self::AgentMessage { text },
             Kind::Reasoning { summary } => Self::Reasoning { text: summary.join("\n\n") },
-            Kind::Command { command, folder, output, exit_code, status } => {
-                Self::Command { command, folder, output, exit_code, status: status.into() }
+            Kind::Plan { text } => Self::Plan { text },
+            Kind::Command { command, folder, output, exit_code, status, duration_ms, by_person } => {
+                Self::Command { command, folder, output, exit_code, status: status.into(), duration_ms, by_person }
             }
             Kind::FileChange { changes, status } => {
                 Self::FileChange { changes: changes.into_iter().map(Into::into).collect(), status: status.into() }
             }
-            Kind::Image { .. } => Self::Other { kind: "imageView".into() },
+            Kind::Tool { server, tool, arguments, status, result, error, progress, duration_ms } => {
+                Self::Tool { server, tool, arguments, status: status.into(), result, error, progress, duration_ms }
+            }
+            Kind::Agent { action, name, threads, prompt, status } => {
+                Self::Agent { action, name, threads, prompt, status: status.into() }
+            }
+            Kind::WebSearch { query, detail } => Self::WebSearch { query, detail },
+            Kind::Image { path } => Self::Image { path },
+            Kind::ImageGeneration { prompt, status } => Self::ImageGeneration { prompt, status: status.into() },
+            Kind::ReviewStarted { text } => Self::ReviewStarted { text },
+            Kind::ReviewEnded { text } => Self::ReviewEnded { text },
+            Kind::Compaction => Self::Compaction,
+            Kind::HookPrompt { text } => Self::HookPrompt { text },
+            Kind::Sleep { duration_ms } => Self::Sleep { duration_ms },
             Kind::Other { kind } => Self::Other { kind },
             Kind::Unknown => Self::Other { kind: String::new() },
         }
@@ -247,6 +387,8 @@ impl From<thread::Progress> for ItemStatus {
             thread::Progress::Completed => Self::Completed,
             thread::Progress::Failed => Self::Failed,
             thread::Progress::Declined => Self::Declined,
+            thread::Progress::Interrupted => Self::Interrupted,
+            thread::Progress::Unknown => Self::Unknown,
         }
     }
 }

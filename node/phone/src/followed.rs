@@ -75,7 +75,9 @@ impl Followed {
     /// Takes a notification. Before the snapshot it is dropped: the snapshot holds what it says.
     pub(crate) fn apply(&mut self, method: &str, params: &Value) {
         let Some(sender) = id_of(params).and_then(|id| self.0.get(id)) else { return };
-        sender.send_if_modified(|thread| !thread.id.is_empty() && thread.apply(method, params) == Applied::Changed);
+        sender.send_if_modified(|thread| {
+            !thread.id.is_empty() && matches!(thread.apply(method, params), Applied::Changed | Applied::Outdated)
+        });
     }
 
     /// Forgets those that nobody looks at.

@@ -3,7 +3,9 @@
 //! Only items that are over are shown; a screen that follows letters as they come is a later one.
 
 use anstyle::{AnsiColor, Style};
-use farhelm_core::codex::thread::{Item, ItemKind, Progress, Status, Summary, TurnStatus};
+use farhelm_core::codex::thread::{
+    Item, ItemKind, Note, NoteKind, Plan, Progress, Status, StepStatus, Summary, TurnStatus,
+};
 
 use super::wrap::{self, Margin};
 use super::{diff, sanitize};
@@ -68,20 +70,55 @@ pub fn item(item: &Item, columns: usize) -> Option<String> {
         ItemKind::AgentMessage { text } => push(&mut out, "● ", PLAIN, text, columns),
         ItemKind::Reasoning { summary } if summary.is_empty() => return None,
         ItemKind::Reasoning { summary } => push(&mut out, "  ", DIM, &summary.join("\n"), columns),
-        ItemKind::Command { command, output, exit_code, status, .. } => {
-            push(&mut out, "$ ", PERSON, command, columns);
+        ItemKind::Plan { text } => push(&mut out, "☰ ", PLAIN, text, columns),
+        ItemKind::Command { command, output, exit_code, status, duration_ms, by_person, .. } => {
+            push(&mut out, if *by_person { "! " } else { "$ " }, PERSON, command, columns);
             push_output(&mut out, output, columns);
-            let code = exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
-            push_progress(&mut out, *status, &code, columns);
+            let code = exit_code.map(|code| format!("exit code {code}"));
+            push_progress(&mut out, *status, &detail([code, duration_ms.map(duration)]), columns);
         }
         ItemKind::FileChange { changes, status } => {
             out.push_str(&diff::changes(changes, columns));
             push_progress(&mut out, *status, "", columns);
         }
+        ItemKind::Tool { server, tool, arguments, status, result, error, duration_ms, .. } => {
+            let server = server.as_ref().map(|server| format!("{server} ")).unwrap_or_default();
+            push(&mut out, "⚙ ", PERSON, &format!("{server}{tool}"), columns);
+            push_output(&mut out, arguments, columns);
+            push_output(&mut out, result, columns);
+            push_progress(&mut out, *status, &detail([duration_ms.map(duration), error.clone()]), columns);
+        }
+        ItemKind::Agent { action, name, threads, prompt, status } => {
+            let name = name.clone().unwrap_or_else(|| threads.join(" "));
+            push(&mut out, "⚇ ", PERSON, &format!("{action} {name}"), columns);
+            push_output(&mut out, prompt.as_deref().unwrap_or_default(), columns);
+            push_progress(&mut out, *status, "", columns);
+        }
+        ItemKind::WebSearch { query, detail } => {
+            let detail = detail.as_ref().filter(|detail| *detail != query);
+            let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
+            push(&mut out, "  ", DIM, &format!("searched the web: {query}{detail}"), columns);
+        }
         ItemKind::Image { path } => push(&mut out, "  ", DIM, &format!("looked at {path}"), columns),
+        ItemKind::ImageGeneration { prompt, status } => {
+            let prompt = prompt.as_ref().map(|prompt| format!(": {prompt}")).unwrap_or_default();
+            push(&mut out, "  ", DIM, &format!("an image{prompt}"), columns);
+            push_progress(&mut out, *status, "", columns);
+        }
+        ItemKind::ReviewStarted { text } => push(&mut out, "  ", DIM, &format!("review started: {text}"), columns),
+        ItemKind::ReviewEnded { text } => {
+            push(&mut out, "  ", DIM, "review ended", columns);
+            push(&mut out, "● ", PLAIN, text, columns);
+        }
+        ItemKind::Compaction => push(&mut out, "  ", DIM, "goes on with a summary of what was before", columns),
+        ItemKind::HookPrompt { text } => push(&mut out, "  ", DIM, &format!("a hook says: {text}"), columns),
+        ItemKind::Sleep { duration_ms } => {
+            push(&mut out, "  ", DIM, &format!("waited {}", duration(*duration_ms)), columns);
+        }
         ItemKind::Other { kind } => push(&mut out, "  ", DIM, kind, columns),
         ItemKind::Unknown => return None,
     }
+    push_images(&mut out, item, columns);
     if item.truncated {
         push(&mut out, "  ", DIM, "(not all of it is here)", columns);
     }
@@ -95,6 +132,61 @@ pub fn turn_end(status: &TurnStatus) -> Option<String> {
         TurnStatus::Completed => Some(format!("{GOOD}✓ done{GOOD:#}")),
         TurnStatus::Interrupted => Some(format!("{WAITS}✗ interrupted{WAITS:#}")),
         TurnStatus::Failed(why) => Some(format!("{BAD}✗ failed:{BAD:#} {}", sanitize::line(why))),
+    }
+}
+
+/// A turn's plan: a line for each step, and why. `None` where there is none.
+pub fn plan(plan: &Plan, columns: usize) -> Option<String> {
+    let mut out = String::new();
+    plan.explanation.iter().for_each(|why| push(&mut out, "  ", DIM, why, columns));
+    for step in &plan.steps {
+        let (sign, style) = match step.status {
+            StepStatus::Completed => ("☑ ", GOOD),
+            StepStatus::InProgress => ("▶ ", PERSON),
+            StepStatus::Pending | StepStatus::Unknown => ("☐ ", PLAIN),
+        };
+        push(&mut out, sign, style, &step.text, columns);
+    }
+    Some(out).filter(|_| !plan.steps.is_empty())
+}
+
+/// Something Codex remarks, as a line or a few.
+pub fn note(note: &Note, columns: usize) -> String {
+    let (style, what) = match note.kind {
+        NoteKind::Warning => (WAITS, "warning: "),
+        NoteKind::Review => (WAITS, "Codex's reviewer: "),
+        NoteKind::Rerouted => (DIM, ""),
+        NoteKind::Hook => (DIM, "hook "),
+        NoteKind::Unknown => (DIM, "note: "),
+    };
+    let mut out = String::new();
+    push(&mut out, "  ", style, &format!("{what}{}", note.text), columns);
+    out
+}
+
+/// That there are images, by the indices they are read by.
+fn push_images(out: &mut String, item: &Item, columns: usize) {
+    let images = match item.images {
+        0 => return,
+        1 => "image 0".to_owned(),
+        many => format!("images 0 to {}", many - 1),
+    };
+    let id = &item.id;
+    push(out, "  ", DIM, &format!("{images} of item {id}: see `farhelm phone images`"), columns);
+}
+
+/// ` (this, that)`, of what is there.
+fn detail(parts: [Option<String>; 2]) -> String {
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+/// Milliseconds as a person says them: `0.4 s`, `3 min 5 s`.
+fn duration(ms: i64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        60.. => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{}.{} s", seconds, (ms % 1000) / 100),
     }
 }
 
@@ -119,16 +211,20 @@ fn push_progress(out: &mut String, progress: Progress, detail: &str, columns: us
         Progress::Completed => (GOOD, "✓ done"),
         Progress::Failed => (BAD, "✗ failed"),
         Progress::Declined => (WAITS, "✗ declined"),
+        Progress::Interrupted => (WAITS, "✗ interrupted"),
+        Progress::Unknown => (DIM, "over"),
     };
     push(out, "  ", style, &format!("{word}{detail}"), columns);
 }
 
 #[cfg(test)]
 mod tests {
+    use farhelm_core::codex::thread::Step;
+
     use super::*;
 
     fn shown(kind: ItemKind) -> String {
-        let finished = Item { id: "i".into(), open: false, truncated: false, kind };
+        let finished = Item { id: "i".into(), open: false, truncated: false, images: 0, kind };
         let drawn = item(&finished, 40).expect("a finished item is shown");
         anstream::adapter::strip_str(&drawn).to_string()
     }
@@ -169,18 +265,116 @@ mod tests {
     #[test]
     fn a_command_shows_the_end_of_its_output_and_its_exit_code() {
         let output = (1..=14).map(|n| format!("line {n}\n")).collect();
-        let (command, folder) = ("cargo test".into(), "/".into());
-        let kind = ItemKind::Command { command, folder, output, exit_code: Some(101), status: Progress::Failed };
+        let kind = ItemKind::Command {
+            command: "cargo test".into(),
+            folder: "/".into(),
+            output,
+            exit_code: Some(101),
+            status: Progress::Failed,
+            duration_ms: Some(2345),
+            by_person: false,
+        };
         let drawn = shown(kind);
         assert!(drawn.starts_with("$ cargo test\n  … 2 lines above\n  line 3\n"), "{drawn}");
-        assert!(drawn.ends_with("  line 14\n  ✗ failed (exit code 101)\n"), "{drawn}");
+        assert!(drawn.ends_with("  line 14\n  ✗ failed (exit code 101, 2.3 s)\n"), "{drawn}");
     }
 
     #[test]
     fn what_is_still_open_is_not_shown() {
-        let open =
-            Item { id: "i".into(), open: true, truncated: false, kind: ItemKind::AgentMessage { text: "ha".into() } };
+        let kind = ItemKind::AgentMessage { text: "ha".into() };
+        let open = Item { id: "i".into(), open: true, truncated: false, images: 0, kind };
         assert_eq!(item(&open, 80), None);
+    }
+
+    #[test]
+    fn every_kind_is_a_line_or_a_few_and_drives_no_terminal() {
+        let text = || "see\x1b[2J".to_owned();
+        let tool = |status, error| ItemKind::Tool {
+            server: Some("browser".into()),
+            tool: text(),
+            arguments: r#"{"url":"x"}"#.into(),
+            status,
+            result: text(),
+            error,
+            progress: None,
+            duration_ms: Some(65_000),
+        };
+        let agent = ItemKind::Agent {
+            action: "spawnAgent".into(),
+            name: None,
+            threads: vec!["t2".into()],
+            prompt: Some(text()),
+            status: Progress::Completed,
+        };
+        let kinds = [
+            ItemKind::Plan { text: text() },
+            tool(Progress::Completed, None),
+            tool(Progress::Failed, Some(text())),
+            agent,
+            ItemKind::WebSearch { query: text(), detail: Some("https://x".into()) },
+            ItemKind::Image { path: "/shot.png".into() },
+            ItemKind::ImageGeneration { prompt: Some(text()), status: Progress::Unknown },
+            ItemKind::ReviewStarted { text: text() },
+            ItemKind::ReviewEnded { text: text() },
+            ItemKind::Compaction,
+            ItemKind::HookPrompt { text: text() },
+            ItemKind::Sleep { duration_ms: 1500 },
+        ];
+        insta::assert_snapshot!(kinds.map(shown).concat(), @r#"
+        ☰ see␛[2J
+        ⚙ browser see␛[2J
+          {"url":"x"}
+          see␛[2J
+          ✓ done (1 min 5 s)
+        ⚙ browser see␛[2J
+          {"url":"x"}
+          see␛[2J
+          ✗ failed (1 min 5 s, see␛[2J)
+        ⚇ spawnAgent t2
+          see␛[2J
+          ✓ done
+          searched the web: see␛[2J (https://x)
+          looked at /shot.png
+          an image: see␛[2J
+          over
+          review started: see␛[2J
+          review ended
+        ● see␛[2J
+          goes on with a summary of what was bef
+          ore
+          a hook says: see␛[2J
+          waited 1.5 s
+        "#);
+    }
+
+    #[test]
+    fn images_are_named_by_the_index_they_are_read_by() {
+        let kind = ItemKind::Image { path: "/shot.png".into() };
+        let image = Item { id: "i1".into(), open: false, truncated: false, images: 2, kind };
+        let drawn = item(&image, 80).expect("a finished item is shown");
+        let plain = anstream::adapter::strip_str(&drawn).to_string();
+        assert_eq!(plain, "  looked at /shot.png\n  images 0 to 1 of item i1: see `farhelm phone images`\n");
+    }
+
+    #[test]
+    fn a_plan_and_remarks_are_lines() {
+        let step = |text: &str, status| Step { text: text.into(), status };
+        let steps = vec![
+            step("read", StepStatus::Completed),
+            step("write\x1b[2J", StepStatus::InProgress),
+            step("test", StepStatus::Pending),
+        ];
+        let drawn = plan(&Plan { explanation: Some("in order".into()), steps }, 80).expect("there is one");
+        let remark = Note { id: String::new(), turn: None, kind: NoteKind::Warning, text: "slow\x07".into() };
+        let drawn = drawn + &note(&remark, 80);
+        insta::assert_snapshot!(anstream::adapter::strip_str(&drawn).to_string(), @"
+          in order
+        ☑ read
+        ▶ write␛[2J
+        ☐ test
+          warning: slow␇
+        ");
+        assert_eq!(plan(&Plan::default(), 80), None);
     }
 
     #[test]

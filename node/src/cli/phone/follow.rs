@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use clap::Args;
 use farhelm_core::codex::approval::{Approval, Outcome};
 use farhelm_core::codex::question::Question;
-use farhelm_core::codex::thread::{Item, Thread, Turn, TurnStatus};
+use farhelm_core::codex::thread::{Item, Note, Plan, Thread, Turn, TurnStatus};
 use farhelm_phone::{Connection, Error, Event, Host, ThreadWatch, Via};
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
@@ -149,6 +149,8 @@ pub(super) struct Follow {
     turn: Option<String>,
     said: HashSet<(String, String)>,
     ended: HashSet<String>,
+    plan: Plan,
+    notes: Vec<Note>,
 }
 
 impl Follow {
@@ -226,6 +228,16 @@ impl Follow {
         for new in news {
             match new {
                 New::Item(turn, item) => say_item(&id, &turn, &item, context)?,
+                New::Plan(turn, plan) => {
+                    let event = json!({"is": "plan", "thread": id, "turn": turn, "plan": plan});
+                    let shown = thread::plan(&plan, context.screen.size.columns).unwrap_or_default();
+                    context.say(&event, || shown.trim_end_matches('\n').to_owned())?;
+                }
+                New::Note(note) => {
+                    let shown = thread::note(&note, context.screen.size.columns);
+                    let event = json!({"is": "note", "thread": id, "note": note});
+                    context.say(&event, || shown.trim_end_matches('\n').to_owned())?;
+                }
                 New::End(turn, status) => {
                     context
                         .say(&report::turn(&id, &turn, &status), || thread::turn_end(&status).unwrap_or_default())?;
@@ -239,6 +251,13 @@ impl Follow {
     /// Items that are over and ends of turns, in order, each once.
     fn news(&mut self, thread: &Thread) -> Vec<New> {
         let mut news = Vec::new();
+        for note in &thread.notes {
+            let of_others = self.turn.is_some() && note.turn.is_some() && note.turn != self.turn;
+            if !of_others && !self.notes.contains(note) {
+                news.push(New::Note(note.clone()));
+            }
+        }
+        self.notes.clone_from(&thread.notes);
         for turn in &thread.turns {
             if self.turn.as_ref().is_some_and(|only| *only != turn.id) || self.ended.contains(&turn.id) {
                 continue;
@@ -249,6 +268,10 @@ impl Follow {
     }
 
     fn news_of(&mut self, turn: &Turn, news: &mut Vec<New>) {
+        if self.plan != turn.plan && !turn.plan.steps.is_empty() {
+            self.plan = turn.plan.clone();
+            news.push(New::Plan(turn.id.clone(), turn.plan.clone()));
+        }
         for item in turn.items.iter().filter(|item| !item.open) {
             if self.said.insert((turn.id.clone(), item.id.clone())) {
                 news.push(New::Item(turn.id.clone(), item.clone()));
@@ -265,6 +288,8 @@ impl Follow {
 #[derive(Debug, PartialEq)]
 enum New {
     Item(String, Item),
+    Plan(String, Plan),
+    Note(Note),
     End(String, TurnStatus),
 }
 
@@ -302,6 +327,8 @@ mod tests {
             .map(|new| match new {
                 New::Item(_, item) => item.id.clone(),
                 New::End(turn, _) => format!("end of {turn}"),
+                New::Plan(turn, plan) => format!("plan of {turn}: {}", plan.steps.len()),
+                New::Note(note) => note.text.clone(),
             })
             .collect()
     }
@@ -320,6 +347,20 @@ mod tests {
         let ended = thread(json!([{"id": "u", "status": "completed", "items": [message("a"), message("c")]}]));
         assert_eq!(kinds(&follow.news(&ended)), ["c", "end of u"]);
         assert!(follow.news(&ended).is_empty());
+    }
+
+    #[test]
+    fn a_plan_is_said_when_it_changed_and_a_remark_once() {
+        let mut follow = Follow::of_turn("u".into());
+        let mut thread = thread(json!([{"id": "u", "status": "inProgress", "items": []}]));
+        let plan = |status| json!({"threadId": "t", "turnId": "u", "plan": [{"step": "s", "status": status}]});
+        thread.apply("turn/plan/updated", &plan("pending"));
+        thread.apply("warning", &json!({"threadId": "t", "message": "slow"}));
+        thread.apply("model/rerouted", &json!({"threadId": "t", "turnId": "x", "fromModel": "a", "toModel": "b"}));
+        assert_eq!(kinds(&follow.news(&thread)), ["slow", "plan of u: 1"]);
+        assert!(follow.news(&thread).is_empty());
+        thread.apply("turn/plan/updated", &plan("completed"));
+        assert_eq!(kinds(&follow.news(&thread)), ["plan of u: 1"]);
     }
 
     #[test]

@@ -19,12 +19,15 @@ pub struct Item {
     /// Not all of it is here: it was too long, or began before we listened.
     #[serde(default)]
     pub truncated: bool,
+    /// Images it holds, counted from 0. Their bytes aren't here: each is read by item and index.
+    #[serde(default)]
+    pub images: u32,
     /// What it is.
     #[serde(flatten)]
     pub kind: ItemKind,
 }
 
-/// What an item is. Those a screen has no use for yet are [`ItemKind::Other`].
+/// What an item is. Kinds that a later Codex adds are [`ItemKind::Other`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ItemKind {
@@ -39,6 +42,11 @@ pub enum ItemKind {
     },
     /// Codex's answer.
     AgentMessage {
+        /// The text so far.
+        text: String,
+    },
+    /// The plan it proposes.
+    Plan {
         /// The text so far.
         text: String,
     },
@@ -59,6 +67,11 @@ pub enum ItemKind {
         exit_code: Option<i64>,
         /// How it stands.
         status: Progress,
+        /// How long it ran, once it ended.
+        duration_ms: Option<i64>,
+        /// A person at the desk ran it, not the agent.
+        #[serde(default)]
+        by_person: bool,
     },
     /// A change of files.
     FileChange {
@@ -72,9 +85,77 @@ pub enum ItemKind {
         /// Where it lies on the host.
         path: String,
     },
+    /// A tool that isn't Codex's own: of an MCP server, or of the client that started the thread.
+    Tool {
+        /// The server, or the namespace; none where a tool has none.
+        server: Option<String>,
+        /// Its name.
+        tool: String,
+        /// What it was given: the text of a JSON value.
+        arguments: String,
+        /// How it stands.
+        status: Progress,
+        /// The text of what it answered.
+        result: String,
+        /// Why it failed.
+        error: Option<String>,
+        /// What it last said while it ran.
+        progress: Option<String>,
+        /// How long it ran, once it ended.
+        duration_ms: Option<i64>,
+    },
+    /// Another agent is given work, is waited for, or reports.
+    Agent {
+        /// What happens, in Codex's word (`spawnAgent`, `wait`, `started`, …).
+        action: String,
+        /// The agent's name, where it has one.
+        name: Option<String>,
+        /// The agents' threads.
+        threads: Vec<String>,
+        /// What it was told.
+        prompt: Option<String>,
+        /// How it stands.
+        status: Progress,
+    },
+    /// A search on the web, or a page opened there.
+    WebSearch {
+        /// What for.
+        query: String,
+        /// Further words, an address, or what was looked for in a page.
+        detail: Option<String>,
+    },
+    /// An image Codex makes.
+    ImageGeneration {
+        /// What of, in the words it was made by.
+        prompt: Option<String>,
+        /// How it stands.
+        status: Progress,
+    },
+    /// Codex starts to review.
+    ReviewStarted {
+        /// What.
+        text: String,
+    },
+    /// Codex reviewed.
+    ReviewEnded {
+        /// What it found.
+        text: String,
+    },
+    /// The agent goes on with a summary of what was before.
+    Compaction,
+    /// What a hook of the owner's told the agent.
+    HookPrompt {
+        /// Its text.
+        text: String,
+    },
+    /// The agent waits.
+    Sleep {
+        /// How long.
+        duration_ms: i64,
+    },
     /// Anything else.
     Other {
-        /// Codex's name for it (`webSearch`, `mcpToolCall`, …).
+        /// Codex's name for it.
         kind: String,
     },
     /// From a newer host, which knows more kinds than this version.
@@ -82,7 +163,7 @@ pub enum ItemKind {
     Unknown,
 }
 
-/// How a command or a change of files stands.
+/// How something stands that takes its time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Progress {
@@ -95,18 +176,27 @@ pub enum Progress {
     Failed,
     /// Not done: a person said no.
     Declined,
+    /// Stopped.
+    Interrupted,
+    /// In a way that this version doesn't know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Bytes of a text that are kept: its beginning.
-const TEXT: usize = 256 * 1024;
+pub(super) const TEXT: usize = 256 * 1024;
 /// Bytes of a command's output that are kept: its end.
-const OUTPUT: usize = 64 * 1024;
+pub(super) const OUTPUT: usize = 64 * 1024;
 /// Parts of a reasoning summary that are kept.
-const PARTS: usize = 64;
+pub(super) const PARTS: usize = 64;
 /// Bytes of a path that are kept; Linux allows 4096.
-const PATH: usize = 4 * 1024;
+pub(super) const PATH: usize = 4 * 1024;
 /// Bytes of an id, and of a kind's name; longer ones name nothing.
 pub(super) const ID: usize = 256;
+/// Bytes of a tool's arguments, and of a line about something, that are kept.
+pub(super) const SHORT: usize = 16 * 1024;
+/// Agents' threads that are kept.
+pub(super) const AGENTS: usize = 64;
 /// Bytes of file changes that are kept: what can be approved is kept whole.
 const CHANGES: usize = limits::APPROVAL_CONTENT;
 
@@ -125,67 +215,27 @@ impl Item {
     }
 
     fn new(id: &str, kind: ItemKind, open: bool) -> Self {
-        Self { id: id.into(), open, truncated: false, kind }
-    }
-
-    fn read_kind(&mut self, value: &Value) -> Option<ItemKind> {
-        Some(match text(value, "type")? {
-            "userMessage" => self.read_message(value),
-            "agentMessage" => ItemKind::AgentMessage { text: self.keep(text(value, "text"), TEXT) },
-            "reasoning" => self.read_reasoning(value),
-            "commandExecution" => self.read_command(value),
-            "fileChange" => ItemKind::FileChange {
-                changes: self.keep_changes(value.get("changes")),
-                status: Progress::read(value.get("status")),
-            },
-            "imageView" => ItemKind::Image { path: self.keep(text(value, "path"), PATH) },
-            other => ItemKind::Other { kind: clip(other, ID).into() },
-        })
-    }
-
-    fn read_message(&mut self, value: &Value) -> ItemKind {
-        let parts = value.get("content").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let mut whole = String::new();
-        for part in parts.iter().filter_map(|part| text(part, "text")) {
-            if !whole.is_empty() {
-                whole.push('\n');
-            }
-            self.append(&mut whole, part, TEXT);
-        }
-        let attachments = parts.iter().filter(|part| text(part, "text").is_none()).count();
-        ItemKind::UserMessage {
-            text: whole,
-            client_id: text(value, "clientId").filter(|id| id.len() <= ID).map(Into::into),
-            attachments: attachments.try_into().unwrap_or(u32::MAX),
-        }
-    }
-
-    fn read_reasoning(&mut self, value: &Value) -> ItemKind {
-        let parts = value.get("summary").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        self.truncated |= parts.len() > PARTS;
-        let parts = parts.iter().take(PARTS).map(|part| self.keep(part.as_str(), TEXT / PARTS)).collect();
-        ItemKind::Reasoning { summary: parts }
-    }
-
-    fn read_command(&mut self, value: &Value) -> ItemKind {
-        let output = text(value, "aggregatedOutput").unwrap_or_default();
-        self.truncated |= output.len() > OUTPUT;
-        ItemKind::Command {
-            command: self.keep(text(value, "command"), TEXT),
-            folder: self.keep(text(value, "cwd"), PATH),
-            output: tail(output, OUTPUT).into(),
-            exit_code: value.get("exitCode").and_then(Value::as_i64),
-            status: Progress::read(value.get("status")),
-        }
+        Self { id: id.into(), open, truncated: false, images: 0, kind }
     }
 
     /// Takes a piece of streamed text; whether anything changed.
     pub(super) fn extend_text(&mut self, delta: &str) -> bool {
-        let ItemKind::AgentMessage { text } = &mut self.kind else { return false };
-        let mut text = std::mem::take(text);
-        let grew = self.append(&mut text, delta, TEXT);
-        self.kind = ItemKind::AgentMessage { text };
+        let (ItemKind::AgentMessage { text } | ItemKind::Plan { text }) = &mut self.kind else { return false };
+        let mut grown = std::mem::take(text);
+        let grew = self.append(&mut grown, delta, TEXT);
+        if let ItemKind::AgentMessage { text } | ItemKind::Plan { text } = &mut self.kind {
+            *text = grown;
+        }
         grew
+    }
+
+    /// Takes what a tool says while it runs; whether anything changed.
+    pub(super) fn set_progress(&mut self, message: &str) -> bool {
+        let ItemKind::Tool { progress, .. } = &mut self.kind else { return false };
+        let message = clip(message, SHORT);
+        let changed = progress.as_deref() != Some(message);
+        *progress = Some(message.into());
+        changed
     }
 
     /// Takes a piece of a reasoning summary's part; whether anything changed.
@@ -231,24 +281,38 @@ impl Item {
     pub(super) fn weight(&self) -> usize {
         let kind = match &self.kind {
             ItemKind::UserMessage { text, client_id, .. } => text.len() + client_id.as_ref().map_or(0, String::len),
-            ItemKind::AgentMessage { text } => text.len(),
+            ItemKind::AgentMessage { text }
+            | ItemKind::Plan { text }
+            | ItemKind::ReviewStarted { text }
+            | ItemKind::ReviewEnded { text }
+            | ItemKind::HookPrompt { text } => text.len(),
             ItemKind::Reasoning { summary } => summary.iter().map(|part| part.len() + 8).sum(),
             ItemKind::Command { command, folder, output, .. } => command.len() + folder.len() + output.len(),
             ItemKind::FileChange { changes, .. } => changes.iter().map(|change| change.size() + 64).sum(),
+            ItemKind::Tool { server, tool, arguments, result, error, progress, .. } => {
+                let optional = [server, error, progress].into_iter().flatten().map(String::len).sum::<usize>();
+                tool.len() + arguments.len() + result.len() + optional
+            }
+            ItemKind::Agent { action, name, threads, prompt, .. } => {
+                let optional = [name, prompt].into_iter().flatten().map(String::len).sum::<usize>();
+                action.len() + optional + threads.iter().map(|thread| thread.len() + 8).sum::<usize>()
+            }
+            ItemKind::WebSearch { query, detail } => query.len() + detail.as_ref().map_or(0, String::len),
+            ItemKind::ImageGeneration { prompt, .. } => prompt.as_ref().map_or(0, String::len),
             ItemKind::Image { path } => path.len(),
             ItemKind::Other { kind } => kind.len(),
-            ItemKind::Unknown => 0,
+            ItemKind::Compaction | ItemKind::Sleep { .. } | ItemKind::Unknown => 0,
         };
         128 + self.id.len() + kind
     }
 
-    fn keep(&mut self, text: Option<&str>, limit: usize) -> String {
+    pub(super) fn keep(&mut self, text: Option<&str>, limit: usize) -> String {
         let text = text.unwrap_or_default();
         self.truncated |= text.len() > limit;
         clip(text, limit).into()
     }
 
-    fn append(&mut self, to: &mut String, more: &str, limit: usize) -> bool {
+    pub(super) fn append(&mut self, to: &mut String, more: &str, limit: usize) -> bool {
         let before = to.len();
         to.push_str(clip(more, limit.saturating_sub(before)));
         self.truncated |= to.len() < before + more.len();
@@ -256,7 +320,7 @@ impl Item {
     }
 
     /// All changes, or the first that fit, marked as truncated: an approval needs them whole.
-    fn keep_changes(&mut self, list: Option<&Value>) -> Vec<Change> {
+    pub(super) fn keep_changes(&mut self, list: Option<&Value>) -> Vec<Change> {
         let list = list.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let mut kept = Vec::new();
         let mut size = 0;
@@ -286,17 +350,6 @@ impl Change {
             moved_to: text(kind, "move_path").map(Into::into),
             diff: text(value, "diff")?.into(),
         })
-    }
-}
-
-impl Progress {
-    fn read(value: Option<&Value>) -> Self {
-        match value.and_then(Value::as_str) {
-            Some("completed") => Self::Completed,
-            Some("failed") => Self::Failed,
-            Some("declined") => Self::Declined,
-            _ => Self::InProgress,
-        }
     }
 }
 

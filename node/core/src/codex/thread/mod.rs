@@ -16,8 +16,10 @@
 //! An audit log: Codex reports no item for a command the sandbox denied quickly, and keeps none for one that was
 //! declined.
 
+mod facts;
 mod item;
 mod pages;
+mod parse;
 mod read;
 mod reduce;
 mod summary;
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::{Change, Terms};
 
+pub use facts::{Goal, GoalStatus, Note, NoteKind, Plan, Step, StepStatus, Usage};
 pub use item::{Item, ItemKind, Progress};
 pub use pages::{Hit, Page, Placed};
 pub use read::Error;
@@ -60,6 +63,14 @@ pub struct Thread {
     pub status: Status,
     /// When it was changed last, in Unix seconds.
     pub updated_at: i64,
+    /// What it works towards, once Codex reported it.
+    pub goal: Option<Goal>,
+    /// The tokens it used, once Codex reported them.
+    pub usage: Option<Usage>,
+    /// It was put away while somebody listened.
+    pub archived: bool,
+    /// What Codex remarked, oldest first; the newest [`Thread::NOTES`].
+    pub notes: Vec<Note>,
     /// Whether there are turns before the first one here; `thread/turns/list` has them.
     pub older: bool,
     /// Oldest first.
@@ -110,6 +121,8 @@ pub struct Turn {
     pub items: Vec<Item>,
     /// All changes of files so far, as `git diff` prints them; the beginning, if it is too long.
     pub diff: String,
+    /// The steps it takes, as they stand; Codex's history doesn't keep them.
+    pub plan: Plan,
 }
 
 /// How a turn stands.
@@ -134,6 +147,8 @@ impl Thread {
     pub const TURNS: usize = 64;
     /// Items kept in one turn.
     pub const ITEMS: usize = 512;
+    /// Remarks kept.
+    pub const NOTES: usize = 32;
 
     /// A thread of which only the id is known.
     pub fn new(id: impl Into<String>) -> Self {
@@ -174,7 +189,9 @@ impl Thread {
     pub fn weight(&self) -> usize {
         let options = [&self.name, &self.environment, &self.model, &self.effort, &self.approval_policy, &self.sandbox];
         let options: usize = options.into_iter().flatten().map(String::len).sum();
-        let texts = self.id.len() + self.preview.len() + self.folder.len();
+        let goal = self.goal.as_ref().map_or(0, |goal| goal.objective.len());
+        let notes = self.notes.iter().map(Note::weight).sum::<usize>();
+        let texts = self.id.len() + self.preview.len() + self.folder.len() + goal + notes;
         options + texts + self.turns.iter().map(Turn::weight).sum::<usize>()
     }
 
@@ -205,7 +222,7 @@ impl Turn {
             _ => 0,
         };
         let texts = self.id.len() + self.diff.len() + self.notice.as_ref().map_or(0, String::len) + failure;
-        128 + texts + self.items.iter().map(Item::weight).sum::<usize>()
+        128 + texts + self.plan.weight() + self.items.iter().map(Item::weight).sum::<usize>()
     }
 }
 

@@ -165,12 +165,15 @@ impl Turn {
 }
 
 impl Item {
-    /// A command or a change of files that Codex itself reports as not ended.
+    /// Something that Codex itself reports as not ended.
     pub(super) fn is_under_way(&self) -> bool {
         matches!(
             self.kind,
             ItemKind::Command { status: Progress::InProgress, .. }
                 | ItemKind::FileChange { status: Progress::InProgress, .. }
+                | ItemKind::Tool { status: Progress::InProgress, .. }
+                | ItemKind::Agent { status: Progress::InProgress, .. }
+                | ItemKind::ImageGeneration { status: Progress::InProgress, .. }
         )
     }
 }

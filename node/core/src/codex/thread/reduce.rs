@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::item::{ID, text};
 use super::read::{LINE, error_text};
-use super::{Grown, Item, ItemKind, Progress, Status, Thread, Turn, TurnStatus};
+use super::{Goal, Grown, Item, ItemKind, Note, Plan, Progress, Status, Thread, Turn, TurnStatus, Usage};
 use crate::codex::text::clip;
 
 /// What a notification did to a thread.
@@ -15,6 +15,8 @@ use crate::codex::text::clip;
 pub enum Applied {
     /// Something to draw again.
     Changed,
+    /// Turns were taken back: those here are no more, and the thread has to be read again.
+    Outdated,
     /// Nothing: known already, or nothing a thread shows.
     Ignored,
     /// It is about another thread, or about none.
@@ -37,6 +39,13 @@ impl Thread {
         if self.id != id {
             return Applied::NotForThisThread;
         }
+        if method == "thread/reverted" {
+            (self.turns, self.older) = (Vec::new(), true);
+            return Applied::Outdated;
+        }
+        if let Some(note) = Note::read(method, params) {
+            return if self.remark(note) { Applied::Changed } else { Applied::Ignored };
+        }
         let changed = match method.split_once('/') {
             Some(("thread", what)) => self.apply_to_self(what, params),
             Some(("turn", what)) => self.apply_to_turn(what, params),
@@ -53,7 +62,12 @@ impl Thread {
         match what {
             "started" => params.get("thread").into_iter().for_each(|thread| self.set_metadata(thread)),
             "status/changed" => self.status = params.get("status").map_or(Status::Unknown, Status::read),
-            "closed" => self.status = Status::NotLoaded,
+            "closed" | "deleted" => self.status = Status::NotLoaded,
+            "archived" => self.archived = true,
+            "unarchived" => self.archived = false,
+            "goal/updated" => self.goal = params.get("goal").and_then(Goal::read),
+            "goal/cleared" => self.goal = None,
+            "tokenUsage/updated" => self.usage = params.get("tokenUsage").map(Usage::read),
             "name/updated" => self.name = text(params, "threadName").map(|name| clip(name, LINE).into()),
             "settings/updated" => params.get("threadSettings").into_iter().for_each(|s| self.set_settings(s)),
             _ => {}
@@ -63,10 +77,34 @@ impl Thread {
         changed
     }
 
+    /// Takes a remark: once, and in the place of what was said under its id.
+    fn remark(&mut self, note: Note) -> bool {
+        let same = |known: &Note| known.kind == note.kind && known.id == note.id && known.turn == note.turn;
+        let known = self.notes.iter_mut().rev().find(|known| same(known));
+        match known {
+            Some(known) if known.text == note.text => return false,
+            Some(known) if !note.id.is_empty() => *known = note,
+            _ => self.notes.push(note),
+        }
+        let surplus = self.notes.len().saturating_sub(Self::NOTES);
+        self.notes.drain(..surplus);
+        self.trim();
+        true
+    }
+
     fn apply_to_turn(&mut self, what: &str, params: &Value) -> bool {
         match what {
             "started" => params.get("turn").and_then(Turn::read).is_some_and(|turn| self.begin(turn)),
             "completed" => params.get("turn").and_then(Turn::read).is_some_and(|turn| self.complete(turn)),
+            "plan/updated" => {
+                let plan = Plan::read(params);
+                let turn = text(params, "turnId").and_then(|turn| self.turn_mut(turn));
+                let changed = turn.is_some_and(|turn| std::mem::replace(&mut turn.plan, plan.clone()) != plan);
+                if changed {
+                    self.trim();
+                }
+                changed
+            }
             "diff/updated" => {
                 let (Some(turn), Some(diff)) = (text(params, "turnId"), text(params, "diff")) else { return false };
                 let diff = clip(diff, Turn::DIFF);
@@ -155,7 +193,8 @@ impl Thread {
         let item = turn.items.iter_mut().rev().find(|item| item.id == id && item.open)?;
         let before = item.weight();
         let changed = match what {
-            "agentMessage/delta" => item.extend_text(delta),
+            "agentMessage/delta" | "plan/delta" => item.extend_text(delta),
+            "mcpToolCall/progress" => item.set_progress(text(params, "message").unwrap_or_default()),
             "reasoning/summaryPartAdded" => item.extend_summary(part, ""),
             "reasoning/summaryTextDelta" => item.extend_summary(part, delta),
             "commandExecution/outputDelta" => item.extend_output(delta),
@@ -189,6 +228,17 @@ impl Thread {
 fn unseen(what: &str) -> Option<ItemKind> {
     Some(match what {
         "agentMessage/delta" => ItemKind::AgentMessage { text: String::new() },
+        "plan/delta" => ItemKind::Plan { text: String::new() },
+        "mcpToolCall/progress" => ItemKind::Tool {
+            server: None,
+            tool: String::new(),
+            arguments: String::new(),
+            status: Progress::InProgress,
+            result: String::new(),
+            error: None,
+            progress: None,
+            duration_ms: None,
+        },
         "reasoning/summaryPartAdded" | "reasoning/summaryTextDelta" => ItemKind::Reasoning { summary: Vec::new() },
         "commandExecution/outputDelta" => ItemKind::Command {
             command: String::new(),
@@ -196,6 +246,8 @@ fn unseen(what: &str) -> Option<ItemKind> {
             output: String::new(),
             exit_code: None,
             status: Progress::InProgress,
+            duration_ms: None,
+            by_person: false,
         },
         "fileChange/patchUpdated" => ItemKind::FileChange { changes: Vec::new(), status: Progress::InProgress },
         _ => return None,

@@ -7,6 +7,8 @@ use super::*;
 use crate::codex::fixtures;
 use crate::wire::{cbor, limits};
 
+mod kinds;
+
 /// The thread as its notifications make it, from the first to the last.
 fn reduced(story: &str) -> Thread {
     let story = fixtures::story(story);
@@ -27,7 +29,7 @@ fn resumed(story: &str) -> Thread {
 /// What history and notifications both have: diffs and effective settings come by one of the two only.
 fn comparable(mut thread: Thread) -> Thread {
     thread.updated_at = 0;
-    (thread.approval_policy, thread.sandbox) = (None, None);
+    (thread.approval_policy, thread.sandbox, thread.usage) = (None, None, None);
     thread.turns.iter_mut().for_each(|turn| turn.diff.clear());
     thread
 }
@@ -342,6 +344,7 @@ fn json_for_scripts_stays_as_it_is() {
         "id": "01a204af-f6c3-7f91-af0f-f3592bdb44dd",
         "open": false,
         "truncated": false,
+        "images": 0,
         "type": "userMessage",
         "text": "PATCH file=/home/me/outside.txt",
         "clientId": "msg-PATCH",
@@ -351,6 +354,7 @@ fn json_for_scripts_stays_as_it_is() {
         "id": "call_000012",
         "open": false,
         "truncated": false,
+        "images": 0,
         "type": "fileChange",
         "changes": [
           {
@@ -383,6 +387,12 @@ fn any_note() -> impl Strategy<Value = (String, Value)> {
         "item/reasoning/summaryTextDelta",
         "item/commandExecution/outputDelta",
         "item/fileChange/patchUpdated",
+        "item/plan/delta",
+        "item/mcpToolCall/progress",
+        "item/autoApprovalReview/completed",
+        "turn/plan/updated",
+        "thread/goal/updated",
+        "warning",
         "error",
     ]);
     let kinds = proptest::sample::select(vec![
@@ -393,6 +403,12 @@ fn any_note() -> impl Strategy<Value = (String, Value)> {
         "fileChange",
         "imageView",
         "webSearch",
+        "plan",
+        "mcpToolCall",
+        "dynamicToolCall",
+        "collabAgentToolCall",
+        "hookPrompt",
+        "exitedReviewMode",
     ]);
     let statuses = proptest::sample::select(vec!["inProgress", "completed", "interrupted", "failed", "declined"]);
     let size = prop_oneof![4 => 0..64usize, 1 => 0..700_000usize];
@@ -403,13 +419,18 @@ fn any_note() -> impl Strategy<Value = (String, Value)> {
             let change = json!({"path": "/p", "kind": {"type": "update", "move_path": text}, "diff": text});
             let item = json!({"type": kind, "id": format!("{item}"), "text": text, "summary": [text],
                 "aggregatedOutput": text, "command": text, "changes": [change], "status": status, "path": text,
-                "content": [{"type": "text", "text": text}]});
+                "content": [{"type": "text", "text": text}], "server": text, "tool": text, "arguments": [text],
+                "result": {"content": [{"type": "text", "text": text}, {"type": "image"}]}, "error": {"message": text},
+                "contentItems": [{"type": "inputText", "text": text}], "receiverThreadIds": [text, item.to_string()],
+                "prompt": text, "fragments": [{"text": text}], "review": text, "query": text});
             let whole = json!({"id": turn, "status": status, "items": [item], "error": {"message": text}});
             (
                 method.into(),
                 json!({"threadId": thread, "turnId": turn, "itemId": item["id"], "item": item, "turn": whole,
                 "delta": text, "diff": text, "summaryIndex": index % 70, "changes": item["changes"],
-                "thread": {"id": thread, "preview": text, "cwd": text}, "error": {"message": text},
+                "thread": {"id": thread, "preview": text, "cwd": text}, "error": {"message": text}, "message": text,
+                "plan": vec![json!({"step": text, "status": status}); 9], "goal": {"objective": text},
+                "reviewId": item["id"], "review": {"status": status, "rationale": text},
                 "status": {"type": "active"}, "threadSettings": {"cwd": text, "sandboxPolicy": {"type": text}}}),
             )
         },

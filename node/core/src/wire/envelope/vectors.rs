@@ -97,12 +97,15 @@ fn thread() -> Thread {
         id: "i1".into(),
         open: false,
         truncated: false,
+        images: 0,
         kind: ItemKind::Command {
             command: "ls".into(),
             folder: "/home/me/project".into(),
             output: "a\n".into(),
             exit_code: Some(0),
             status: Progress::Completed,
+            duration_ms: Some(12),
+            by_person: false,
         },
     };
     let turn = Turn { id: "u1".into(), status: TurnStatus::InProgress, items: vec![item], ..Turn::default() };
