@@ -1,4 +1,5 @@
-//! Known answers for a second implementer: the files in `tests/vectors/`, recomputed and compared by the tests.
+//! Known answers for a second implementer: the files in `tests/vectors/`, recomputed and compared by the tests; pages
+//! that are made from the code too.
 //!
 //! `FARHELM_WRITE_VECTORS=1 cargo test -p farhelm-core` writes them anew. A file of a released version never changes: a
 //! difference means that the wire format did.
@@ -22,6 +23,15 @@ pub(crate) fn check(name: &str, committed: &str, computed: &impl Serialize) {
     }
     let committed: Value = serde_json::from_str(committed).unwrap();
     assert_eq!(committed, serde_json::to_value(computed).unwrap(), "{name}");
+}
+
+/// Compares a page of `node/` that is made from the code with what it would be now.
+pub(crate) fn check_page(name: &str, committed: &str, made: &str) {
+    if std::env::var_os("FARHELM_WRITE_VECTORS").is_some() {
+        fs::write(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name), made).unwrap();
+        return;
+    }
+    assert!(committed == made, "{name} isn't as the code is; write it anew with FARHELM_WRITE_VECTORS=1");
 }
 
 /// Lower-case hex.

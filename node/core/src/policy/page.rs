@@ -6,6 +6,7 @@ use std::fmt::Write;
 use super::notifications::{About, NOTIFICATIONS, WITHHELD};
 use super::table::{ASKED, METHODS, Part};
 use super::{Effect, Method, Retry, Verdict};
+use crate::vectors::check_page;
 
 const COMMITTED: &str = include_str!("../../../METHODS.md");
 
@@ -116,12 +117,7 @@ const fn crash(retry: Retry) -> &'static str {
 
 #[test]
 fn the_page_is_as_the_table() {
-    let page = page();
-    if std::env::var_os("FARHELM_WRITE_VECTORS").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../METHODS.md"), &page).expect("written");
-        return;
-    }
-    assert!(page == COMMITTED, "node/METHODS.md isn't as the table is; write it anew with FARHELM_WRITE_VECTORS=1");
+    check_page("METHODS.md", COMMITTED, &page());
 }
 
 #[test]
