@@ -56,6 +56,11 @@ impl Access {
         Defaults::of(&self.rules.borrow(), folder)
     }
 
+    /// The same for what the host does on its own account, which starts nothing.
+    pub(super) fn defaults_of_host(&self) -> Defaults {
+        Defaults::of(&self.rules.borrow(), String::new())
+    }
+
     /// The host as this device is told of it. The start folder of the host is named only if it may look into it.
     pub(super) fn about(&self, host: &HostState, entitlement: Entitlement) -> HostState {
         let start_folders = self.start_folders(&entitlement);

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::access::Access;
+use super::floor::Judged;
 use super::followed::Followed;
 use super::roster::{Audience, Roster, Ticket};
 use crate::host::app_server::{AppServer, Epoch, Event, RequestError};
@@ -86,6 +87,11 @@ pub(super) enum Command {
         threads: Vec<String>,
         reply: oneshot::Sender<Vec<Option<String>>>,
     },
+    /// A phone is about to have the agent work on a thread: whether the floor permits that.
+    Judge {
+        thread: String,
+        reply: Judged,
+    },
     /// Where a thread works that a phone looks at; `None` if Codex doesn't say.
     Found {
         thread: String,
@@ -133,6 +139,10 @@ pub(super) struct Actor {
     pub(super) resuming: BTreeMap<String, Vec<Said>>,
     /// Threads that a phone looks at and of which Codex is asked where they work.
     pub(super) looking: BTreeSet<String>,
+    /// Threads on which a phone was let have the agent work, until the next turn begins or ends.
+    pub(super) caused: BTreeSet<String>,
+    /// Who waits for a resume to be told whether the floor permits work on the thread.
+    pub(super) judging: Vec<(String, Judged)>,
     pub(super) ledger: Ledger,
     pub(super) roster: Roster,
 }
@@ -163,6 +173,8 @@ impl Actor {
             followed: Followed::default(),
             resuming: BTreeMap::new(),
             looking: BTreeSet::new(),
+            caused: BTreeSet::new(),
+            judging: Vec::new(),
             ledger: Ledger::new(host),
             roster: Roster::default(),
         }
@@ -224,6 +236,7 @@ impl Actor {
                 let folder = |thread: &String| self.followed.folder(thread).map(str::to_owned);
                 let _ = reply.send(threads.iter().map(folder).collect());
             }
+            Command::Judge { thread, reply } => self.judge(thread, reply),
             Command::Found { thread, place } => self.found(thread, place.as_deref()),
             Command::Follow { thread } => self.follow(thread),
             Command::Learned { epoch, learned } if self.epoch == Some(epoch) => self.learn(&learned),
@@ -275,12 +288,15 @@ impl Actor {
         for said in self.resuming.remove(thread).unwrap_or_default() {
             self.hear_said(said);
         }
+        self.judge_waiting(thread);
     }
 
     fn lose_app_server(&mut self) {
         self.epoch = None;
         self.followed.unsubscribe_all();
         self.resuming.clear();
+        self.caused.clear();
+        self.judging.clear();
         let lost = self.ledger.lose_all();
         self.tell_over(lost);
     }
@@ -289,6 +305,7 @@ impl Actor {
         if self.followed.apply(method, params) {
             self.settle_all();
         }
+        self.watch_floor(method, params);
         match method {
             "serverRequest/resolved" => self.resolved(epoch, params),
             "turn/completed" => self.turn_ended(params),
@@ -363,9 +380,9 @@ impl Actor {
             return;
         }
         self.resuming.insert(id.clone(), Vec::new());
-        let app_server = self.app_server.clone();
+        let (app_server, defaults) = (self.app_server.clone(), self.access.defaults_of_host());
         self.spawn(async move {
-            let learned = resume(&app_server, id).await;
+            let learned = resume(&app_server, &defaults, id).await;
             Command::Learned { epoch, learned }
         });
     }
@@ -411,8 +428,8 @@ impl Actor {
 }
 
 /// Subscribes to a thread. Its open approvals are asked again by that.
-async fn resume(app_server: &AppServer, id: String) -> Learned {
-    match app_server.request("thread/resume", resume_params(&id)).await {
+async fn resume(app_server: &AppServer, defaults: &Defaults, id: String) -> Learned {
+    match app_server.request("thread/resume", resume_params(&id, defaults)).await {
         Ok(result) => Learned::Subscribed(result),
         Err(RequestError::HeldElsewhere) => {
             match app_server.request("thread/read", json!({ "threadId": id, "includeTurns": false })).await {
@@ -428,10 +445,9 @@ async fn resume(app_server: &AppServer, id: String) -> Learned {
 }
 
 /// The same parameters as a phone's own resume gets.
-fn resume_params(id: &str) -> Value {
+fn resume_params(id: &str, defaults: &Defaults) -> Value {
     let asked = json!({ "threadId": id });
-    let defaults = Defaults::new(String::new());
-    policy::request("thread/resume", &asked, Right::Owner, &defaults).map_or(asked, |forward| forward.params)
+    policy::request("thread/resume", &asked, Right::Owner, defaults).map_or(asked, |forward| forward.params)
 }
 
 /// Whether a thread's new status is that nobody has it open.

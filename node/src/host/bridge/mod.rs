@@ -14,6 +14,7 @@
 mod access;
 mod actor;
 mod asked;
+mod floor;
 mod followed;
 mod request;
 mod roster;

@@ -37,12 +37,14 @@ impl Bridge {
         let mut forward = policy::request(method, &params, entitlement.right, &defaults)
             .map_err(|refusal| refused(&refusal.to_string()))?;
         self.locate(&entitlement, &mut forward).await?;
+        self.hold_to_floor(&forward).await?;
         let Forward { method, params } = forward;
         if method.verdict == Verdict::Own {
             return Err(refused(&format!("this host can't do {} yet; update farhelm on it", method.name)));
         }
         let epoch = self.epoch();
         let result = self.app_server.request(method.name, params).await.map_err(|e| failed(&e))?;
+        self.read_back(method, &result).await?;
         if let (Some(epoch), "thread/start" | "thread/resume") = (epoch, method.name) {
             let learned = Learned::Subscribed(result.clone());
             let _ = self.command(Command::Learned { epoch, learned }).await;
@@ -205,11 +207,11 @@ pub(super) fn answer(method: &str, result: &Value) -> Result<Vec<u8>, Failure> {
     Ok(text)
 }
 
-fn refused(message: &str) -> Failure {
+pub(super) fn refused(message: &str) -> Failure {
     Failure { by: FailedBy::Policy, message: message.to_owned() }
 }
 
-fn failed(error: &RequestError) -> Failure {
+pub(super) fn failed(error: &RequestError) -> Failure {
     let by = match error {
         RequestError::Away => FailedBy::CodexAway,
         RequestError::Busy => FailedBy::Busy,

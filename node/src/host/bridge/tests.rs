@@ -1,5 +1,6 @@
 //! The bridge between an app-server of which every word is the test's, and phones on real channels.
 
+mod floor;
 mod live;
 mod matrix;
 

@@ -2,14 +2,14 @@
 //! table's own shapes, so a new method is in here by being in the table.
 
 use farhelm_core::codex::image::{ImageKind, data_url};
-use farhelm_core::policy::{Field, Method, Shape, Subject, Verdict, table};
+use farhelm_core::policy::{Effect, Field, Method, Shape, Subject, Verdict, table};
 use farhelm_core::wire::envelope::Failure;
 use serde_json::Map;
 
 use super::*;
 
 /// The phone that asks.
-const PHONE: u8 = 2;
+pub(super) const PHONE: u8 = 2;
 /// An owner's, whose request shows that nothing came before it.
 const WITNESS: u8 = 9;
 
@@ -63,7 +63,9 @@ async fn a_method_about_a_thread_passes_exactly_in_the_devices_folders() {
             assert_eq!(stage.refusal(method, asks.clone(), [elsewhere]).await, refusal, "ids can't be probed");
         }
         let forwarded = (method.name, Ok(result(method, other, "/src/deep")));
-        stage.passes(method, asks, [look("/src/deep"), forwarded]).await;
+        // Before the agent works there, it is opened: under which terms it would work isn't known otherwise.
+        let opened = (method.effect == Effect::Work).then(|| ("thread/resume", Ok(opened(other, "/src/deep"))));
+        stage.passes(method, asks, [look("/src/deep")].into_iter().chain(opened).chain([forwarded])).await;
     }
 }
 
@@ -175,7 +177,7 @@ async fn a_right_lowered_while_codex_thinks_holds_for_the_answer() {
 
 impl Stage {
     /// A bridge that follows thread `t` and knows it.
-    async fn followed() -> Self {
+    pub(super) async fn followed() -> Self {
         let mut stage = Self::following().await;
         let mut phone = stage.phone(WITNESS).await;
         // Behind the answer to the resume, so told when that has been taken in.
@@ -185,7 +187,7 @@ impl Stage {
     }
 
     /// The phone asks, and Codex hears exactly this and answers it so.
-    async fn ask<'a>(
+    pub(super) async fn ask<'a>(
         &mut self,
         method: &Method,
         params: Value,
@@ -206,7 +208,7 @@ impl Stage {
         answer.map(|text| serde_json::from_slice(&text).unwrap())
     }
 
-    async fn passes<'a>(
+    pub(super) async fn passes<'a>(
         &mut self,
         method: &Method,
         params: Value,
@@ -216,7 +218,7 @@ impl Stage {
     }
 
     /// Why the host itself refuses.
-    async fn refusal<'a>(
+    pub(super) async fn refusal<'a>(
         &mut self,
         method: &Method,
         params: Value,
@@ -228,7 +230,7 @@ impl Stage {
     }
 
     /// What had been sent to Codex before would be heard before this.
-    async fn hears_nothing_more(&mut self) {
+    pub(super) async fn hears_nothing_more(&mut self) {
         self.grant(WITNESS, Grant::of(Right::Owner));
         let bridge = self.bridge.clone();
         let (answer, ()) = tokio::join!(
@@ -240,7 +242,7 @@ impl Stage {
 }
 
 /// The methods that are forwarded for somebody.
-fn for_phones() -> impl Iterator<Item = &'static Method> {
+pub(super) fn for_phones() -> impl Iterator<Item = &'static Method> {
     table::METHODS.iter().filter(|method| method.verdict == Verdict::Allow)
 }
 
@@ -256,12 +258,12 @@ fn id(seed: u8) -> NodeId {
 }
 
 /// An owner in one folder.
-fn only(folder: &str) -> Grant {
+pub(super) fn only(folder: &str) -> Grant {
     Grant { folders: Folders::Only(vec![folder.into()]), ..Grant::of(Right::Owner) }
 }
 
 /// Parameters that the table takes: what must be there, and what the request is about.
-fn params(method: &Method, thread: &str, folder: &str) -> Value {
+pub(super) fn params(method: &Method, thread: &str, folder: &str) -> Value {
     let about = match method.subject {
         Subject::Thread(field) | Subject::Folder(field) => Some(field),
         _ => None,
@@ -269,6 +271,11 @@ fn params(method: &Method, thread: &str, folder: &str) -> Value {
     let sent = |field: &&Field| field.required || Some(field.name) == about;
     let sample = Sample { thread, folder };
     Value::Object(method.params.iter().filter(sent).map(|field| sample.field(field)).collect())
+}
+
+/// What a resume answers.
+pub(super) fn opened(thread: &str, folder: &str) -> Value {
+    result(table::find("thread/resume").expect("in the table"), thread, folder)
 }
 
 /// A result with everything that the table lets through.
@@ -300,10 +307,12 @@ impl Sample<'_> {
             Shape::Text(_) => match name {
                 "id" | "threadId" => self.thread.into(),
                 "cwd" => self.folder.into(),
+                // Within the floor.
+                "approvalPolicy" => "on-request".into(),
                 _ => "x".into(),
             },
             Shape::DataImage(_) => data_url(ImageKind::Gif, b"GIF89a").into(),
-            Shape::Bool => true.into(),
+            Shape::Bool => (name != "networkAccess").into(),
             Shape::Int(least, _) => (*least).max(1).into(),
             Shape::OneOf(texts) => texts[0].into(),
             Shape::List(_, of) => json!([self.value(name, of)]),

@@ -1,0 +1,110 @@
+//! The host's floor on the way of a phone's requests: nothing has the agent work on a thread that is looser than the
+//! rules allow.
+//!
+//! ```text
+//!  before   has the agent work ─► effective terms as Codex reported them ─► Looser? refused, nothing is sent
+//!  after    thread/start, thread/fork ─► terms of the answer ─────────────► Looser? left alone, and said
+//!  behind   turn/started that a phone caused ─► terms by then ────────────► Looser? interrupted
+//! ```
+//! The last closes the gap in which somebody loosens the thread between the look and the turn's start: Codex reports
+//! the change before the turn, on the same way.
+
+use farhelm_core::codex::thread::{Status, Thread, id_of};
+use farhelm_core::policy::{Effect, Forward, Looser, Method};
+use farhelm_core::wire::envelope::Failure;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::actor::{Actor, Command, RESUMING};
+use super::request::{failed, refused};
+use super::{Bridge, Stopped};
+use crate::host::app_server::RequestError;
+
+/// Who waits to be told whether the floor permits it.
+pub(super) type Judged = oneshot::Sender<Result<(), Looser>>;
+
+impl Bridge {
+    /// Holds a thread's effective terms against the floor before a phone has the agent work on it. One that nobody
+    /// follows is opened for that.
+    pub(super) async fn hold_to_floor(&self, forward: &Forward) -> Result<(), Failure> {
+        let (Effect::Work, Some(thread)) = (forward.method.effect, forward.thread()) else { return Ok(()) };
+        let (reply, judged) = oneshot::channel();
+        let command = Command::Judge { thread: thread.to_owned(), reply };
+        self.command(command).await.map_err(|Stopped| refused("the host stops"))?;
+        let judged = judged.await.map_err(|_| failed(&RequestError::Away))?;
+        judged.map_err(|looser| refused(&looser.to_string()))
+    }
+
+    /// Holds the terms of a new thread, as Codex answered them, against the floor. A looser one isn't used.
+    pub(super) async fn read_back(&self, method: &Method, result: &Value) -> Result<(), Failure> {
+        if !matches!(method.name, "thread/start" | "thread/fork") {
+            return Ok(());
+        }
+        let thread = Thread::from_resume(result).map_err(|error| refused(&error.to_string()))?;
+        let judged = self.access.rules.borrow().permits_work_on(&thread);
+        let Err(looser) = judged else { return Ok(()) };
+        // It has no turn yet, so Codex forgets it.
+        let unsubscribed = self.app_server.request("thread/unsubscribe", json!({ "threadId": thread.id })).await;
+        if let Err(error) = unsubscribed {
+            tracing::warn!(%error, thread = thread.id, "a thread looser than the floor stays open");
+        }
+        Err(refused(&looser.to_string()))
+    }
+}
+
+impl Actor {
+    /// A phone is about to have the agent work on a thread. One that isn't followed yet is judged when it is.
+    pub(super) fn judge(&mut self, thread: String, reply: Judged) {
+        if !self.followed.is_subscribed(&thread) {
+            self.follow(thread.clone());
+        }
+        if self.resuming.contains_key(&thread) && self.judging.len() < RESUMING {
+            self.judging.push((thread, reply));
+        } else {
+            self.tell_judgement(thread, reply);
+        }
+    }
+
+    /// The resume of a thread is over: what waited for it is judged.
+    pub(super) fn judge_waiting(&mut self, thread: &str) {
+        let (now, later) = std::mem::take(&mut self.judging).into_iter().partition(|(of, _)| of == thread);
+        self.judging = later;
+        let now: Vec<(String, Judged)> = now;
+        now.into_iter().for_each(|(thread, reply)| self.tell_judgement(thread, reply));
+    }
+
+    fn tell_judgement(&mut self, thread: String, reply: Judged) {
+        let judged = self.permits_work_on(&thread);
+        if reply.send(judged.clone()).is_ok() && judged.is_ok() {
+            self.caused.insert(thread);
+        }
+    }
+
+    /// A thread that is open in another Codex is that one's to refuse; of others the terms must be known.
+    fn permits_work_on(&self, thread: &str) -> Result<(), Looser> {
+        match self.followed.get(thread) {
+            Some(known) if known.status == Status::HeldElsewhere => Ok(()),
+            Some(known) if self.followed.is_subscribed(thread) => self.access.rules.borrow().permits_work_on(known),
+            _ => Err(Looser::Unknown),
+        }
+    }
+
+    /// A turn began or ended. One that a phone caused and that began on looser terms is interrupted.
+    pub(super) fn watch_floor(&mut self, method: &str, params: &Value) {
+        let Some(thread) = id_of(params).filter(|_| matches!(method, "turn/started" | "turn/completed")) else {
+            return;
+        };
+        if !self.caused.remove(thread) || method == "turn/completed" {
+            return;
+        }
+        let judged = self.permits_work_on(thread);
+        let (Err(looser), Some(turn)) = (judged, params.pointer("/turn/id").and_then(Value::as_str)) else { return };
+        tracing::warn!(%looser, thread, "a turn that a phone caused is interrupted");
+        let (app_server, interrupt) = (self.app_server.clone(), json!({ "threadId": thread, "turnId": turn }));
+        tokio::spawn(async move {
+            if let Err(error) = app_server.request("turn/interrupt", interrupt).await {
+                tracing::error!(%error, "a turn looser than the floor goes on");
+            }
+        });
+    }
+}
