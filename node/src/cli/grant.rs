@@ -64,6 +64,8 @@ impl From<Why> for Exit {
             Why::Unfit => Self::Usage,
             Why::Unreachable => Self::Unreachable,
             Why::State => Self::State,
+            Why::Config => Self::Config,
+            Why::SwitchedOff => Self::Refused,
             Why::Failed => Self::Failed,
         }
     }

@@ -11,6 +11,7 @@ use farhelm_platform::secret_file;
 use zeroize::Zeroizing;
 
 use super::grant::{self, Named};
+use super::host::settings::after_pairing;
 use super::{Context, Exit, Failure};
 use crate::host::control::{Client, Reply, Request};
 use crate::terminal::qr::Code;
@@ -53,13 +54,18 @@ pub(super) struct Pair {
 }
 
 pub(super) async fn run(args: Pair, context: &Context) -> Result<(), Failure> {
-    let runtime = context.directories()?.runtime().to_owned();
-    context.unless_stopped(attend(&args, &runtime, context)).await
+    attend(&args, &context.directories()?.runtime().to_owned(), context).await
 }
 
-/// Shows a code, asks about the phone that comes, and says how it ended. A declined phone voids the code; the next one
-/// is shown at once, as long as somebody is there to look at it.
+/// Shows a code, asks about the phone that comes, and says how it ended; then shows what holds for every phone. A
+/// declined phone voids the code; the next one is shown at once, as long as somebody is there to look at it.
 pub(super) async fn attend(args: &Pair, runtime: &Path, context: &Context) -> Result<(), Failure> {
+    context.unless_stopped(pair(args, runtime, context)).await?;
+    after_pairing(context).await;
+    Ok(())
+}
+
+async fn pair(args: &Pair, runtime: &Path, context: &Context) -> Result<(), Failure> {
     if !args.yes && !ask::is_possible() {
         let missing = "there is no terminal at which a phone could be compared and let in";
         return Err(Failure::new(Exit::Usage, missing).next("run `farhelm pair` at a terminal, or pass --yes"));

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk::{Consent, Desk, Event};
 use super::devices::now_ms;
+use super::settings::{self, Setting, Settings};
 use super::{Error, Host};
 
 pub use rows::{DeviceRow, GrantRow, NodeIdText, OpenedRow, RelayRow, Why};
@@ -64,6 +65,15 @@ pub enum Request {
     Revoke {
         /// Its name, or the beginning or end of its id.
         who: String,
+    },
+    /// The settings, from the file as it is now.
+    Settings,
+    /// Change a setting.
+    Set {
+        /// Its name.
+        name: String,
+        /// What it shall be; `None` takes it out of the file.
+        value: Option<String>,
     },
     /// The remembered relays.
     Relays,
@@ -140,6 +150,11 @@ pub enum Reply {
         device: DeviceRow,
         /// Whether none of the paired devices is owner now.
         ownerless: bool,
+    },
+    /// The settings.
+    Settings {
+        /// All of them.
+        settings: Vec<settings::Row>,
     },
     /// The relays.
     Relays {
@@ -285,6 +300,11 @@ async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
             host.revoke(device.key).await?;
             Reply::Revoked { device: DeviceRow::at(&device, now_ms()), ownerless: host.devices().is_ownerless()? }
         }
+        Request::Settings => {
+            host.settings().reload()?;
+            Reply::Settings { settings: host.settings().rows() }
+        }
+        Request::Set { name, value } => Reply::Done { changed: set(host.settings(), &name, value.as_deref())? },
         Request::Relays => Reply::Relays { relays: relays(host)? },
         Request::AddRelay { address } => Reply::Done { changed: host.add_relay(&address).await? },
         Request::RemoveRelay { address } => Reply::Done { changed: host.remove_relay(&address).await? },
@@ -298,6 +318,13 @@ async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
 /// Opens the folders of a device that may start threads in them.
 async fn opened(host: &Host, grant: &Grant) -> Vec<OpenedRow> {
     host.open_for(grant).await.into_iter().map(OpenedRow::from).collect()
+}
+
+fn set(settings: &Settings, name: &str, value: Option<&str>) -> Result<bool, Error> {
+    let unknown = || settings::Error::Unknown { name: name.to_owned(), value: value.map(str::to_owned) };
+    let setting = Setting::named(name).ok_or_else(unknown)?;
+    let value = value.map(|value| setting.read(value).ok_or_else(unknown)).transpose()?;
+    Ok(settings.set(setting, value.as_ref())?)
 }
 
 fn relays(host: &Host) -> Result<Vec<RelayRow>, Error> {

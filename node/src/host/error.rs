@@ -1,6 +1,6 @@
 //! What can go wrong with a host.
 
-use super::{devices, terms};
+use super::{devices, settings, terms};
 
 /// Why a host can't start or do what it is told.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,14 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] farhelm_store::Error),
+    /// The settings.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// No phone may connect.
+    #[error(
+        "remote connections are switched off on this host; switch them on with `farhelm host settings set remote_connections on`"
+    )]
+    SwitchedOff,
     /// A relay's address that isn't one.
     #[error(
         "{0:?} is no relay's address; it looks like /ip4/203.0.113.7/tcp/4001/p2p/12D3KooW…, as `farhelm relay` prints it"

@@ -99,6 +99,10 @@ impl Host {
     /// Returns at once; [`about`](Self::about) says how far it is.
     pub async fn start(config: Config, store: Store) -> Result<Self, Error> {
         let identity = Arc::new(config.overlay.identity.clone());
+        // Before any phone can come. Once there is a connection, it is sure where Codex's home is.
+        if let Some(home) = app_server::codex_home(config.codex.codex_home.as_deref()) {
+            config.settings.read_codex(&home);
+        }
         let store = Arc::new(store);
         let devices = Devices::open(identity.clone(), store.clone())?;
         // Closed from the first moment to whoever isn't in the book.
@@ -228,11 +232,13 @@ impl Host {
     }
 }
 
-/// Reads the switches in Codex's own file whenever there is a connection to it.
+/// Reads the settings anew whenever there is a connection to Codex, whose home then is certain.
 async fn follow_codex(settings: Settings, mut codex: watch::Receiver<State>) {
     loop {
         if let State::Ready { codex_home, .. } = &*codex.borrow_and_update() {
             settings.read_codex(codex_home);
+            // A fault is kept, to be said at the desk.
+            let _ = settings.reload();
         }
         if codex.changed().await.is_err() {
             return;

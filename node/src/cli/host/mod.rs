@@ -3,6 +3,7 @@
 
 mod relays;
 mod report;
+pub(super) mod settings;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -17,7 +18,6 @@ use super::home::{HostHome, machine_name};
 use super::pair::{self, Pair};
 use super::{Context, Exit, Failure, ports};
 use crate::host::app_server::{self, Source, State};
-use crate::host::settings::{self, Settings};
 use crate::host::{self, control};
 use crate::terminal::ask;
 use report::Report;
@@ -51,6 +51,7 @@ pub(super) struct Host {
 #[derive(Debug, Subcommand)]
 enum HostCommand {
     Relays(relays::Relays),
+    Settings(settings::Settings),
 }
 
 #[derive(Debug, Args)]
@@ -88,6 +89,7 @@ struct Options {
 pub(super) async fn run(args: Host, context: &Context) -> Result<(), Failure> {
     match args.command {
         Some(HostCommand::Relays(args)) => relays::run(args, context).await,
+        Some(HostCommand::Settings(args)) => settings::run(args, context).await,
         None => serve(args.options, context).await,
     }
 }
@@ -141,8 +143,7 @@ async fn first_phone(
     let known = codex.wait_for(|state| !matches!(state, State::Connecting { why: None }));
     let _ = context.stop.run_until_cancelled(tokio::time::timeout(FIRST_LOOK, known)).await;
     let args = Pair { yes: options.yes, ..Pair::default() };
-    let attended = context.unless_stopped(pair::attend(&args, directories.runtime(), context)).await;
-    if let Err(failure) = attended
+    if let Err(failure) = pair::attend(&args, directories.runtime(), context).await
         && failure.code() != Exit::Interrupted
     {
         context.note(&format!("{failure}; `farhelm pair` shows a fresh code."));
@@ -169,7 +170,7 @@ impl Options {
             environment: Vec::new(),
         };
         let name = self.name.clone().unwrap_or_else(machine_name);
-        let settings = Settings::open(directories.config())?;
+        let settings = host::settings::Settings::open(directories.config())?;
         Ok(host::Config { name, folder, source: self.source(), codex, settings, overlay })
     }
 
@@ -203,18 +204,15 @@ impl From<host::Error> for Failure {
             host::Error::Devices(_) | host::Error::Store(_) => Exit::State,
             host::Error::RelayAddress(_) | host::Error::Terms(_) => Exit::Usage,
             host::Error::Unreachable => Exit::Unreachable,
+            host::Error::Settings(_) | host::Error::SwitchedOff => control::Why::from(&error).into(),
         };
         Self::new(code, error)
     }
 }
 
-impl From<settings::Error> for Failure {
-    fn from(error: settings::Error) -> Self {
-        let code = match &error {
-            settings::Error::File { .. } | settings::Error::Read { .. } => Exit::Config,
-            settings::Error::Write(_) | settings::Error::Create { .. } => Exit::State,
-        };
-        Self::new(code, error)
+impl From<host::settings::Error> for Failure {
+    fn from(error: host::settings::Error) -> Self {
+        host::Error::from(error).into()
     }
 }
 

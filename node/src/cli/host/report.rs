@@ -18,6 +18,7 @@ enum Event {
     Started { id: String, name: String, folder: PathBuf },
     Codex { ready: bool, text: String, desk_command: Option<String> },
     Opened { folder: String, startable: bool, text: String },
+    Settings { fault: Option<String> },
     Reachable { relays: Vec<String>, direct: Vec<String> },
     Stopping { running: Vec<String> },
 }
@@ -54,6 +55,7 @@ impl<'a> Report<'a> {
     /// Says what changes until the program is stopped.
     pub(super) async fn follow(&self, host: &Host) -> Result<(), Failure> {
         let (mut codex, mut about, mut opened) = (host.codex(), host.about(), host.opened());
+        let (mut fault, mut faulty) = (host.settings().fault(), None);
         let mut said = (None, None);
         let mut known = Vec::new();
         loop {
@@ -69,11 +71,17 @@ impl<'a> Report<'a> {
             let folders = opened.borrow_and_update().clone();
             folders.iter().filter(|folder| !known.contains(*folder)).try_for_each(|folder| self.opened(folder))?;
             known = folders;
+            let now = fault.borrow_and_update().clone();
+            if faulty != now {
+                self.settings(now.clone())?;
+                faulty = now;
+            }
             tokio::select! {
                 () = self.context.stop.cancelled() => return Ok(()),
                 Ok(()) = codex.changed() => {}
                 Ok(()) = about.changed() => {}
                 Ok(()) = opened.changed() => {}
+                Ok(()) = fault.changed() => {}
                 else => return Ok(()),
             }
         }
@@ -103,6 +111,15 @@ impl<'a> Report<'a> {
         }
         let shown = sanitize::block(&text);
         self.context.say(&Event::Opened { folder, startable, text }, || shown)
+    }
+
+    fn settings(&self, fault: Option<String>) -> Result<(), Failure> {
+        let text = match &fault {
+            Some(fault) => format!("Settings: {fault}\n  What held before goes on to hold."),
+            None => "Settings: the file is in order again.".into(),
+        };
+        let shown = sanitize::block(&text);
+        self.context.say(&Event::Settings { fault }, || shown)
     }
 
     fn reachable(&self, reachable: &Reachable) -> Result<(), Failure> {

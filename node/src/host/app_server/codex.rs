@@ -66,8 +66,8 @@ impl Codex {
 }
 
 /// CODEX_HOME: the one that was named, else the one Codex itself would use. `None` if there is no home at all.
-pub(super) fn home(options: &Options) -> Option<PathBuf> {
-    options.codex_home.clone().or_else(|| usual_home(env::var_os("CODEX_HOME"), env::home_dir()))
+pub fn codex_home(named: Option<&Path>) -> Option<PathBuf> {
+    named.map(Path::to_owned).or_else(|| usual_home(env::var_os("CODEX_HOME"), env::home_dir()))
 }
 
 fn usual_home(variable: Option<OsString>, user: Option<PathBuf>) -> Option<PathBuf> {

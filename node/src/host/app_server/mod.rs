@@ -52,7 +52,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use codex::{Codex, Missing};
+pub use codex::{Codex, Missing, codex_home};
 pub use command::CommandError;
 pub use connection::{BACKLOG, ConnectionError};
 pub use farhelm_core::codex::message::RpcError;

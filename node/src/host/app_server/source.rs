@@ -202,7 +202,8 @@ impl Finder {
     }
 
     async fn daemon(&self) -> Result<(UnixStream, How), SourceError> {
-        let socket = daemon::control_socket(&codex::home(&self.options).ok_or(SourceError::NoHome)?);
+        let socket =
+            daemon::control_socket(&codex::codex_home(self.options.codex_home.as_deref()).ok_or(SourceError::NoHome)?);
         match connect_to_ours(&socket).await {
             Ok(stream) => return Ok((stream, How::Daemon { socket, started: false })),
             Err(SourceError::NotListening { .. }) => {}

@@ -5,7 +5,7 @@ use farhelm_store::offer;
 use serde::{Deserialize, Serialize};
 
 use crate::host::folders::Opened;
-use crate::host::{Error, devices};
+use crate::host::{Error, devices, settings};
 
 /// A peer id as text.
 pub type NodeIdText = String;
@@ -102,6 +102,10 @@ pub enum Why {
     Unreachable,
     /// What it keeps can't be read or written.
     State,
+    /// Its settings file has a fault.
+    Config,
+    /// Its owner has switched that off.
+    SwitchedOff,
     /// Anything else.
     Failed,
 }
@@ -114,6 +118,12 @@ impl From<&Error> for Why {
             | Error::Store(_) => Self::State,
             Error::Terms(_) | Error::RelayAddress(_) => Self::Unfit,
             Error::Unreachable => Self::Unreachable,
+            Error::SwitchedOff => Self::SwitchedOff,
+            Error::Settings(error) => match error {
+                settings::Error::File { .. } | settings::Error::Read { .. } => Self::Config,
+                settings::Error::Unknown { .. } => Self::Unfit,
+                settings::Error::Write(_) | settings::Error::Create { .. } => Self::State,
+            },
             Error::Devices(devices::Error::Offer(_)) | Error::Overlay(_) => Self::Failed,
         }
     }

@@ -107,13 +107,13 @@ fn line_of(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
 
-/// Reads the switches of Codex's own file, whose other contents are Codex's business. What can't be read sets nothing.
-pub(super) fn read_codex(text: &str) -> Values {
-    let whole: toml::Table = text.parse().unwrap_or_default();
+/// Reads the switches of Codex's own file, whose other contents are Codex's business. `None` if it isn't TOML.
+pub(super) fn read_codex(text: &str) -> Option<Values> {
+    let whole: toml::Table = text.parse().ok()?;
     let features = whole.get("features").and_then(toml::Value::as_table);
     let shared = Setting::ALL.into_iter().filter(|setting| setting.is_shared_with_codex());
     let value = |setting: Setting| features?.get(setting.name())?.as_bool().map(Value::Switch);
-    shared.filter_map(|setting| Some((setting, value(setting)?))).collect()
+    Some(shared.filter_map(|setting| Some((setting, value(setting)?))).collect())
 }
 
 /// Changes one setting of a file that can be read, or takes it out. Comments and order stay.
@@ -189,10 +189,11 @@ mod tests {
     fn of_codexs_file_only_the_switches_count_and_nothing_in_it_is_a_fault() {
         let text = "model = \"gpt-5\"\n[features]\nremote_connections = false\nunknown = 3\nmobile_keep_awake = \"yes\"\n\
             [floor]\nsandbox = \"danger-full-access\"";
-        assert_eq!(read_codex(text), Values::from([(Setting::RemoteConnections, Value::Switch(false))]));
-        for text in ["features = 1", "no toml", ""] {
-            assert_eq!(read_codex(text), Values::new(), "{text}");
+        assert_eq!(read_codex(text), Some(Values::from([(Setting::RemoteConnections, Value::Switch(false))])));
+        for text in ["features = 1", ""] {
+            assert_eq!(read_codex(text), Some(Values::new()), "{text}");
         }
+        assert_eq!(read_codex("no toml"), None);
     }
 
     #[test]

@@ -6,9 +6,9 @@
 //! | `[features]` of `config.toml` in CODEX_HOME | the three switches | only read |
 //! | [`Rules::default`] | the rest | |
 //!
-//! Published as [`Rules`]: whoever acts by them holds a receiver. A running host reads its file anew when it is asked
+//! Published as [`Rules`]: whoever acts by them holds a receiver. A running host reads both files anew when it is asked
 //! about its settings (`farhelm host settings`), before it makes an offer, and when a connection to Codex comes up. A
-//! file with a fault changes nothing: the rules stay as they were, and the fault is said.
+//! file with a fault changes nothing: the rules stay as they were, and a fault in the host's own is said.
 //!
 //! # Why not on a signal
 //! SIGHUP also comes when a terminal is closed, and a host that was started there is meant to end by it.
@@ -44,6 +44,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         fault: Fault,
+    },
+    /// No such setting, or not with this value: the program that asks is of another version.
+    #[error("this host has no setting {name:?} that can be {value:?}; `farhelm host settings` shows what there is")]
+    Unknown {
+        /// The setting.
+        name: String,
+        /// What it was to be.
+        value: Option<String>,
     },
     /// The operating system refused.
     #[error("cannot read {}: {source}; make it readable, or move it away", path.display())]
@@ -112,6 +120,7 @@ struct Shared {
 struct Layers {
     ours: Values,
     codex: Values,
+    codex_home: Option<PathBuf>,
 }
 
 impl Settings {
@@ -149,9 +158,11 @@ impl Settings {
         Setting::ALL.map(row).into()
     }
 
-    /// Reads the host's file anew. A fault leaves the rules as they are.
+    /// Reads the files anew. A fault in the host's own leaves what it said before.
     pub fn reload(&self) -> Result<(), Error> {
         let mut layers = self.layers();
+        layers.read_codex();
+        self.publish(&layers);
         let ours = self.text().and_then(|text| self.understood(&text));
         self.0.fault.send_if_modified(|said| {
             let now = ours.as_ref().err().map(ToString::to_string);
@@ -164,16 +175,11 @@ impl Settings {
         Ok(())
     }
 
-    /// Reads the switches of the Codex whose home this is.
+    /// Reads the switches of the Codex whose home this is, now and with every [`reload`](Self::reload).
     pub fn read_codex(&self, codex_home: &Path) {
-        let path = codex_home.join(FILE);
-        let text = match config_file::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return tracing::warn!(%error, path = %path.display(), "can't read Codex's settings"),
-        };
         let mut layers = self.layers();
-        layers.codex = file::read_codex(&text);
+        layers.codex_home = Some(codex_home.to_owned());
+        layers.read_codex();
         self.publish(&layers);
     }
 
@@ -241,6 +247,20 @@ impl Default for Settings {
 }
 
 impl Layers {
+    /// A file that isn't understood leaves what it said before: a switch isn't to turn over by a slip of the pen.
+    fn read_codex(&mut self) {
+        let Some(path) = self.codex_home.as_ref().map(|home| home.join(FILE)) else { return };
+        let text = match config_file::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read,
+        };
+        match text.map(|text| file::read_codex(&text)) {
+            Ok(Some(switches)) => self.codex = switches,
+            Ok(None) => tracing::warn!(path = %path.display(), "Codex's settings aren't TOML"),
+            Err(error) => tracing::warn!(%error, path = %path.display(), "can't read Codex's settings"),
+        }
+    }
+
     fn effective(&self, setting: Setting) -> (Value, Source) {
         let ours = self.ours.get(&setting).map(|value| (value.clone(), Source::Ours));
         let codex = || self.codex.get(&setting).map(|value| (value.clone(), Source::Codex));
@@ -341,6 +361,24 @@ mod tests {
         assert_eq!(*settings.rules().borrow(), Rules::default());
         settings.set(Setting::ComputerUseMobile, Some(&ON)).unwrap();
         assert_eq!(fs::read_to_string(codex.join(FILE)).unwrap(), text);
+    }
+
+    #[test]
+    fn codexs_file_is_read_anew_with_ours_and_one_that_is_no_toml_changes_nothing() {
+        let world = World::new();
+        let codex = world.codex("[features]\nremote_connections = false\n");
+        let settings = world.open().unwrap();
+        settings.read_codex(&codex);
+        for (text, allowed) in [("[features\n", false), ("", true), ("features.remote_connections = false", false)] {
+            world.codex(text);
+            settings.reload().unwrap();
+            assert_eq!(settings.rules().borrow().remote_connections, allowed, "{text}");
+        }
+        // A fault in ours doesn't hide Codex's.
+        world.write("no toml");
+        world.codex("");
+        settings.reload().unwrap_err();
+        assert!(settings.rules().borrow().remote_connections);
     }
 
     #[test]

@@ -89,15 +89,15 @@ impl Setting {
         }
     }
 
-    /// What it means, in a line.
+    /// What it means, in a line that fits a narrow terminal.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::ApprovalPolicy => "the loosest approval policy under which phones may have Codex work",
-            Self::Sandbox => "the loosest sandbox for that work",
+            Self::ApprovalPolicy => "the loosest for work from phones",
+            Self::Sandbox => "the widest for work from phones",
             Self::NetworkAccess => "that sandbox may reach the network",
-            Self::AcceptForSession => "phones may accept for the rest of a session, not only once",
-            Self::MobileKeepAwake => "this machine stays awake while a turn runs",
-            Self::ComputerUseMobile => "phones may have Codex use screen, mouse and keyboard",
+            Self::AcceptForSession => "phones may accept for a whole session",
+            Self::MobileKeepAwake => "a running turn keeps the machine awake",
+            Self::ComputerUseMobile => "phones may have Codex use the computer",
             Self::RemoteConnections => "phones may connect at all",
         }
     }
