@@ -139,6 +139,8 @@ pub enum Why {
     Refused,
     /// This phone's time on the host is over.
     Expired,
+    /// The host's owner has switched remote connections off.
+    SwitchedOff,
     /// Whoever answered isn't the paired host.
     OtherHost,
     /// The two programs don't understand each other.
@@ -205,6 +207,7 @@ impl From<phone::Why> for Why {
             phone::Why::Replaced => Self::Replaced,
             phone::Why::Refused => Self::Refused,
             phone::Why::Expired => Self::Expired,
+            phone::Why::SwitchedOff => Self::SwitchedOff,
             phone::Why::OtherHost => Self::OtherHost,
             phone::Why::Unsupported => Self::Unsupported,
             phone::Why::Stopped => Self::Stopped,

@@ -72,13 +72,21 @@ fn every_word_that_travels_is_on_the_page() {
     use DecisionRefusal as D;
     use FailedBy as F;
     let words = [
-        [Refusal::Declined, Refusal::Expired, Refusal::Spent, Refusal::Unavailable].map(|w| word(&w)).to_vec(),
+        [Refusal::Declined, Refusal::Expired, Refusal::Spent, Refusal::SwitchedOff, Refusal::Unavailable]
+            .map(|w| word(&w))
+            .to_vec(),
         [D::Over, D::NotWhatIsShown, D::Late, D::TooLarge, D::NotOffered, D::NotAllowed].map(|w| word(&w)).to_vec(),
         [F::Policy, F::Codex, F::CodexAway, F::OutcomeUnknown, F::Busy].map(|w| word(&w)).to_vec(),
         [Decision::Accept, Decision::AcceptForSession, Decision::Decline, Decision::Cancel].map(|w| word(&w)).to_vec(),
-        [CloseReason::Stopping, CloseReason::Revoked, CloseReason::Replaced, CloseReason::Expired]
-            .map(|w| word(&w))
-            .to_vec(),
+        [
+            CloseReason::Stopping,
+            CloseReason::Revoked,
+            CloseReason::Replaced,
+            CloseReason::Expired,
+            CloseReason::SwitchedOff,
+        ]
+        .map(|w| word(&w))
+        .to_vec(),
         [Outcome::Accepted, Outcome::Declined, Outcome::Cancelled, Outcome::Elsewhere, Outcome::Lost]
             .map(|w| word(&w))
             .to_vec(),

@@ -79,6 +79,8 @@ pub enum Why {
     Refused,
     /// This phone's time on the host is over.
     Expired,
+    /// The host's owner has switched remote connections off.
+    SwitchedOff,
     /// Whoever answered isn't the paired host.
     OtherHost,
     /// The two programs don't understand each other.
@@ -101,6 +103,9 @@ impl fmt::Display for Why {
             Self::Expired => {
                 "this phone's time on the host is over; have it prolonged at the desk with `farhelm devices grant`"
             }
+            Self::SwitchedOff => {
+                "the host's owner has switched remote connections off; on again at the desk with `farhelm host settings set remote_connections on`"
+            }
             Self::OtherHost => {
                 "another host answered in its place; do not trust this network, and pair again if it stays so"
             }
@@ -119,6 +124,8 @@ impl From<&channel::Error> for Why {
             channel::Error::Closed(CloseReason::Revoked) => Self::Refused,
             channel::Error::Closed(CloseReason::Expired)
             | channel::Error::Handshake(Handshake::Refused(Refusal::Expired)) => Self::Expired,
+            channel::Error::Closed(CloseReason::SwitchedOff)
+            | channel::Error::Handshake(Handshake::Refused(Refusal::SwitchedOff)) => Self::SwitchedOff,
             channel::Error::Handshake(Handshake::OtherHost | Handshake::Unproven) => Self::OtherHost,
             channel::Error::Handshake(Handshake::Refused(_) | Handshake::Removed(_)) => Self::Refused,
             channel::Error::Handshake(_) | channel::Error::Envelope(_) => Self::Unsupported,
@@ -152,6 +159,8 @@ mod tests {
             (Error::Closed(CloseReason::Revoked), Why::Refused),
             (Error::Closed(CloseReason::Expired), Why::Expired),
             (Error::Handshake(Handshake::Refused(Refusal::Expired)), Why::Expired),
+            (Error::Closed(CloseReason::SwitchedOff), Why::SwitchedOff),
+            (Error::Handshake(Handshake::Refused(Refusal::SwitchedOff)), Why::SwitchedOff),
             (Error::Handshake(Handshake::OtherHost), Why::OtherHost),
             (Error::Handshake(Handshake::Unproven), Why::OtherHost),
             (Error::Handshake(Handshake::Refused(Refusal::Unavailable)), Why::Refused),

@@ -24,6 +24,10 @@ impl Host {
     /// Makes an offer on these terms. They don't stand in the ticket.
     pub async fn offer_on(&self, terms: Terms, lifetime: Duration, desk: Desk) -> Result<Invitation, Error> {
         let terms = terms::settle(terms, devices::now_ms())?;
+        self.settings.reload()?;
+        if !self.settings.rules().borrow().remote_connections {
+            return Err(Error::SwitchedOff);
+        }
         invitation::wait_for_address(&self.endpoint).await;
         let addresses = invitation::Addresses::of(&self.endpoint.status());
         if addresses.is_empty() {

@@ -160,6 +160,7 @@ impl Host {
             devices: self.devices.clone(),
             desks: self.desks.clone(),
             bridge: self.bridge.clone(),
+            rules: self.settings.rules(),
             endpoint: self.endpoint.clone(),
         };
         self.tasks.spawn(sessions.run(incoming, self.stop.clone()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::{Refusal, TicketId};
-use farhelm_core::policy::Grant;
+use farhelm_core::policy::{Grant, Rules};
 use farhelm_core::session::handshake::Pair;
 use farhelm_core::session::host::{Authenticated, Claim, Hello, Return};
 use farhelm_core::wire::envelope::{CloseReason, Envelope, FailedBy, Failure, Request, Response};
@@ -16,7 +16,7 @@ use farhelm_overlay::endpoint::{self, Endpoint, Incoming};
 use farhelm_store::offer;
 use serde_bytes::ByteBuf;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -75,6 +75,8 @@ pub struct Sessions {
     pub desks: Desks,
     /// Where envelopes go.
     pub bridge: Bridge,
+    /// What holds for every phone: whether any may connect.
+    pub rules: watch::Receiver<Rules>,
     /// To keep an invited stranger's connection.
     pub endpoint: Endpoint,
 }
@@ -149,6 +151,7 @@ impl Sessions {
         let is_over = |grant: Grant| grant.resolve(&[]).expired(devices::now_ms());
         Ok(match self.devices.grant_of(device)? {
             None => Some(Refusal::Unavailable),
+            Some(_) if !self.rules.borrow().remote_connections => Some(Refusal::SwitchedOff),
             Some(grant) => is_over(grant).then_some(Refusal::Expired),
         })
     }
@@ -194,6 +197,9 @@ impl Sessions {
                 self.tell(ticket, Event::SecondScan);
             }
             return away(refusal.coarse());
+        }
+        if !self.rules.borrow().remote_connections {
+            return away(Refusal::SwitchedOff);
         }
         let Some(desk) = self.desks.get(ticket) else { return away(Refusal::Unavailable) };
         let shown = self.devices.grant_of_offer(ticket, phone)?;
@@ -244,7 +250,7 @@ impl Sessions {
                 },
             }
         };
-        if matches!(reason, Some(CloseReason::Revoked | CloseReason::Expired)) {
+        if matches!(reason, Some(CloseReason::Revoked | CloseReason::Expired | CloseReason::SwitchedOff)) {
             requests.drop_all();
         } else {
             // The path is gone, not the wish: what was asked goes on to Codex.

@@ -23,6 +23,9 @@ pub enum Refusal {
     /// Somebody used it before.
     #[error("this code has been used already; if that was not you, look at `farhelm devices` on the host")]
     Spent,
+    /// The host's owner has switched remote connections off.
+    #[error("the host's owner has switched remote connections off; have them switched on at the desk")]
+    SwitchedOff,
     /// The device isn't entitled any more, or the host can't take it now.
     #[error("the host does not take this phone now; look at the desk")]
     Unavailable,

@@ -234,6 +234,8 @@ pub enum CloseReason {
     Replaced,
     /// This device's time is over; more is given at the desk.
     Expired,
+    /// The host's owner has switched remote connections off.
+    SwitchedOff,
 }
 
 impl Envelope {

@@ -55,6 +55,7 @@ async fn each_refusal_has_its_name_and_leaves_nothing_behind() {
         (Refusal::Declined, PairError::Declined),
         (Refusal::Expired, PairError::Expired),
         (Refusal::Spent, PairError::Spent),
+        (Refusal::SwitchedOff, PairError::Unavailable),
         (Refusal::Unavailable, PairError::Unavailable),
     ];
     for (refusal, error) in cases {

@@ -57,6 +57,7 @@ impl From<Error> for Failure {
             Error::Policy(_) | Error::Removed { .. } => Exit::Refused,
             Error::CodexAway(_) => Exit::CodexAway,
             Error::OutcomeUnknown => Exit::OutcomeUnknown,
+            Error::Away(farhelm_phone::Why::SwitchedOff) => Exit::Refused,
             Error::NotConnected | Error::Away(_) | Error::NoAnswer => Exit::Unreachable,
             Error::TooLong { .. } | Error::Empty | Error::TooManyImages { .. } | Error::NoChoiceOfModel => Exit::Usage,
             Error::NotStartable { .. } => Exit::Refused,

@@ -29,6 +29,9 @@ impl Access {
         let folders = self.folders.borrow().clone();
         let grants = self.grants.borrow();
         let entitlement = grants.get(&device).ok_or(CloseReason::Revoked)?.resolve(&folders.own);
+        if !self.rules.borrow().remote_connections {
+            return Err(CloseReason::SwitchedOff);
+        }
         if entitlement.expired(now_ms) { Err(CloseReason::Expired) } else { Ok(entitlement) }
     }
 

@@ -61,6 +61,7 @@ impl Bridge {
         self.access.entitlement(device, now_ms()).map_err(|reason| {
             refused(match reason {
                 CloseReason::Expired => "this phone's time on the host is over; have it prolonged at the desk",
+                CloseReason::SwitchedOff => "the host's owner has switched remote connections off",
                 _ => "this phone is not paired any more; pair it again at the desk",
             })
         })
