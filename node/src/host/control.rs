@@ -302,7 +302,7 @@ async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
         }
         Request::Settings => {
             host.settings().reload()?;
-            Reply::Settings { settings: host.settings().rows() }
+            Reply::Settings { settings: host.setting_rows() }
         }
         Request::Set { name, value } => Reply::Done { changed: set(host.settings(), &name, value.as_deref())? },
         Request::Relays => Reply::Relays { relays: relays(host)? },

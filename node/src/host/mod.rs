@@ -14,6 +14,7 @@
 //! | `door` | who may come in: offers, grants, revocations |
 //! | `relays` | through which relays it is found |
 //! | `about` | what phones are told of it |
+//! | [`awake`] | keeps the machine awake while a turn runs |
 //! | [`desk`] | who is asked at a pairing |
 //! | [`control`] | the socket through which other commands reach a running host |
 //!
@@ -21,6 +22,7 @@
 
 mod about;
 pub mod app_server;
+pub mod awake;
 pub mod bridge;
 pub mod control;
 pub mod desk;
@@ -49,12 +51,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use app_server::{AppServer, Source, State};
+use awake::Awake;
 use bridge::{Access, Bridge};
 use desk::Desks;
 use devices::Devices;
 use folders::{HostFolders, Keeper, Opened};
 use sessions::Sessions;
-use settings::Settings;
+use settings::{Setting, Settings};
 
 pub use error::Error;
 pub use relays::relay_address;
@@ -85,6 +88,7 @@ pub struct Host {
     devices: Devices,
     desks: Desks,
     settings: Settings,
+    awake: watch::Receiver<Awake>,
     endpoint: Endpoint,
     app_server: AppServer,
     bridge: Bridge,
@@ -133,6 +137,9 @@ impl Host {
         let bridge = Bridge::start(identity.node_id(), app_server.clone(), events, about.clone(), access, stop.clone());
         let desks = Desks::default();
         let (name, settings) = (config.name, config.settings);
+        let (say_awake, awake) = watch::channel(Awake::Idle);
+        let awake_task = awake::run(settings.rules(), bridge.working(), say_awake);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(awake_task));
         let host = Self {
             identity,
             name,
@@ -140,6 +147,7 @@ impl Host {
             devices,
             desks,
             settings,
+            awake,
             endpoint,
             app_server,
             bridge,
@@ -211,6 +219,17 @@ impl Host {
     /// What holds for every phone.
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Every setting as it stands, for people.
+    pub fn setting_rows(&self) -> Vec<settings::Row> {
+        let mut rows = self.settings.rows();
+        if let Awake::Unavailable(why) = &*self.awake.borrow()
+            && let Some(row) = rows.iter_mut().find(|row| row.name == Setting::MobileKeepAwake.name())
+        {
+            row.note = Some(format!("this machine could not be kept awake: {why}"));
+        }
+        rows
     }
 
     /// Who is paired.

@@ -2,6 +2,7 @@
 //! a [`Command`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::replace;
 use std::time::Duration;
 
 use farhelm_core::codex::approval::Key;
@@ -180,7 +181,12 @@ impl Actor {
         }
     }
 
-    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>, mut commands: mpsc::Receiver<Command>) {
+    pub(super) async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut commands: mpsc::Receiver<Command>,
+        working: watch::Sender<bool>,
+    ) {
         let mut tick = tokio::time::interval(TICK);
         while let Some(step) = self.next(&mut events, &mut commands, &mut tick).await {
             // First of all: what comes after a grant was lowered is judged by the lowered one.
@@ -193,6 +199,8 @@ impl Actor {
                 Step::Changed => {}
                 Step::Tick => self.pass(),
             }
+            let is_working = self.followed.is_working();
+            working.send_if_modified(|was| replace(was, is_working) != is_working);
         }
     }
 

@@ -115,6 +115,11 @@ impl Followed {
         self.threads.values_mut().for_each(|entry| entry.subscribed = false);
     }
 
+    /// Whether a turn is under way.
+    pub(super) fn is_working(&self) -> bool {
+        self.threads.values().any(|e| e.subscribed && e.thread.running().is_some())
+    }
+
     /// Threads with a turn under way.
     pub(super) fn running(&self) -> Vec<(String, String)> {
         let title = |t: &Thread| t.name.clone().unwrap_or_else(|| t.preview.clone());

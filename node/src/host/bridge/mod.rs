@@ -49,6 +49,7 @@ pub struct Bridge {
     app_server: AppServer,
     access: Access,
     commands: mpsc::Sender<Command>,
+    working: watch::Receiver<bool>,
 }
 
 impl Bridge {
@@ -63,10 +64,11 @@ impl Bridge {
         stop: CancellationToken,
     ) -> Self {
         let (commands, received) = mpsc::channel(COMMANDS);
-        let bridge = Self { app_server, access, commands };
+        let (tell_working, working) = watch::channel(false);
+        let bridge = Self { app_server, access, commands, working };
         let actor =
             Actor::new(host, bridge.app_server.clone(), bridge.access.clone(), about, bridge.commands.downgrade());
-        tokio::spawn(stop.run_until_cancelled_owned(actor.run(events, received)));
+        tokio::spawn(stop.run_until_cancelled_owned(actor.run(events, received, tell_working)));
         bridge
     }
 
@@ -84,6 +86,11 @@ impl Bridge {
         if self.command(Command::Cut { device, done }).await.is_ok() {
             let _ = cut.await;
         }
+    }
+
+    /// Whether a turn is under way, and its changes.
+    pub fn working(&self) -> watch::Receiver<bool> {
+        self.working.clone()
     }
 
     /// The threads with a turn under way: id and name or preview.
