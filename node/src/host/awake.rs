@@ -5,8 +5,8 @@
 //! container, a session without a seat), that is said in `farhelm host settings` and nothing else happens.
 //!
 //! # Why no crate
-//! `keepawake` brings a D-Bus implementation and its macros for one call; zbus alone is forty crates. Windows
-//! counterpart: `PowerSetRequest`.
+//! For one call, `keepawake` 0.6.1 brings a D-Bus implementation and its macros: on Linux 34 crates that we have no
+//! other use for; zbus 5.19 alone, on tokio, 18. Windows counterpart: `PowerSetRequest`.
 
 use std::io;
 use std::mem::replace;
