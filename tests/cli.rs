@@ -567,8 +567,38 @@ fn the_desk_compares_words_and_says_yes() {
     assert!(desk.printed().contains("(owner), in this host's folders"), "the first one: {}", desk.printed());
     assert_eq!(words_in(&desk.printed()), words_in(&pocket.printed()));
     desk.types("y\n");
+    desk.sees("Paired with “pocket”");
+    desk.sees("Change one? Its name, or Enter to go on:");
+    desk.types("\n");
     assert_eq!((desk.leaves(), pocket.leaves()), (0, 0));
-    assert!(desk.printed().contains("Paired with “pocket”"));
+    assert!(desk.printed().contains("phones may connect at all"), "{}", desk.printed());
+}
+
+#[test]
+fn after_a_pairing_the_settings_are_shown_and_can_be_changed() {
+    let (host, phone) = (state(), state());
+    let _running = Service::host(&host);
+    let mut desk = Person::at(60, 100, &host, &["pair", "--yes"], &[]);
+    desk.sees("▀▀▀▀▀▀▀");
+    let ticket = ticket_in(&desk.printed());
+    assert_eq!(code(&run_with(&phone, &["phone", "pair", "-"], &ticket)), 0);
+    let answers = [
+        ("computer_use_mobil\n", "did you mean computer_use_mobile?"),
+        ("computer_use_mobile\n", "computer_use_mobile (on or off):"),
+    ];
+    for (name, said) in answers {
+        desk.sees("Change one? Its name, or Enter to go on:");
+        desk.seen.clear();
+        desk.types(name);
+        desk.sees(said);
+    }
+    desk.types("on\n");
+    desk.sees("computer_use_mobile  on                  config.toml");
+    desk.sees("Change one?");
+    desk.types("\u{3}");
+    assert_eq!(desk.leaves(), 0, "the pairing stands");
+    let file = std::fs::read_to_string(host.path().join("config/config.toml")).expect("a file");
+    assert_eq!(file, "[features]\ncomputer_use_mobile = true\n");
 }
 
 #[test]

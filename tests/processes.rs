@@ -333,9 +333,11 @@ fn in_a_terminal_of_20_by_5_the_code_is_a_picture_that_pairs_and_goes() {
         desk.types("y\r");
         let paired = phone.end();
         assert_eq!(paired.code, 0, "{:?}", paired.events);
-        let (code, rest) = desk.end();
-        assert!(code == 0 && rest.contains("Paired with"), "{code}: {rest}");
+        desk.shows("Paired with");
+        desk.shows("Enter to go on: ");
         assert!(!picture.exists(), "the picture goes with the code");
+        desk.types("\r");
+        assert_eq!(desk.end().0, 0);
     }
 }
 
@@ -412,4 +414,71 @@ fn a_killed_relay_that_comes_back_is_used_again() {
 /// Waits until the host says that relays lead to it, or that none does any more.
 fn has_relays(host: &mut Process, some: bool) {
     host.event_that("reachable", |at| at["relays"].as_array().is_some_and(|relays| relays.is_empty() != some));
+}
+
+#[test]
+fn with_remote_connections_off_no_phone_is_let_in_and_no_code_is_made() {
+    let scene = Scene::set();
+    let _host = scene.host(&[]);
+    scene.pair("phone");
+    let mut watch = scene.start("phone", &["phone", "watch"]);
+    watch.event_that("connection", |at| at["state"] == "live");
+
+    let set = scene.done("desk", &["host", "settings", "set", "remote_connections", "off"]);
+    assert_eq!((&set.events[0]["value"], &set.events[0]["source"]), (&"off".into(), &"ours".into()));
+    let away = watch.event_that("connection", |at| at["state"] == "away");
+    assert!(text(&away["why"]).contains("switched remote connections off"), "{away}");
+    let refused = scene.run("phone", &["phone", "threads"]);
+    assert_eq!(refused.code, 16, "{}", refused.error());
+    assert!(refused.error().contains("switched remote connections off"), "{}", refused.error());
+    let offered = scene.run("desk", &["pair", "--yes"]);
+    assert_eq!(offered.code, 16, "{}", offered.error());
+    assert!(offered.error().contains("farhelm host settings set remote_connections on"), "{}", offered.error());
+
+    scene.done("desk", &["host", "settings", "unset", "remote_connections"]);
+    watch.event_that("connection", |at| at["state"] == "live");
+    scene.done("phone", &["phone", "threads"]);
+}
+
+#[test]
+fn a_running_host_reads_its_edited_file_when_asked_and_keeps_its_rules_over_a_bad_one() {
+    let scene = Scene::set();
+    let file = scene.path("desk/config/config.toml");
+    let of = |ended: &scene::Ended, name: &str| {
+        let row = ended.events.iter().find(|row| row["name"] == name).expect("the setting").clone();
+        (text(&row["value"]), text(&row["source"]))
+    };
+    // At rest: on the file itself.
+    scene.done("desk", &["host", "settings", "set", "sandbox", "read-only"]);
+    assert_eq!(fs::read_to_string(&file).expect("a file"), "[floor]\nsandbox = \"read-only\"\n");
+    let _host = scene.host(&[]);
+    assert_eq!(of(&scene.done("desk", &["host", "settings"]), "sandbox"), ("read-only".into(), "ours".into()));
+
+    fs::write(&file, "[features]\ncomputer_use_mobile = true\n").expect("an edit");
+    let read = scene.done("desk", &["host", "settings"]);
+    assert_eq!(of(&read, "sandbox"), ("workspace-write".into(), "default".into()));
+    assert_eq!(of(&read, "computer_use_mobile"), ("on".into(), "ours".into()));
+
+    fs::write(&file, "[features]\ncomputer_use_mobil = false\n").expect("an edit");
+    for arguments in
+        [&["host", "settings"][..], &["host", "settings", "set", "sandbox", "read-only"], &["pair", "--yes"]]
+    {
+        let bad = scene.run("desk", arguments);
+        assert_eq!(bad.code, 21, "{}", bad.error());
+        assert!(bad.error().contains("line 2") && bad.error().contains("computer_use_mobile"), "{}", bad.error());
+    }
+    let unknown = scene.run("desk", &["host", "settings", "set", "sandbx", "read-only"]);
+    assert_eq!(unknown.code, 2, "{}", unknown.error());
+}
+
+#[test]
+fn a_host_does_not_start_with_a_bad_file() {
+    let scene = Scene::set();
+    let file = scene.path("desk/config/config.toml");
+    fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
+    fs::set_permissions(scene.path("desk"), Permissions::from_mode(0o700)).expect("a private directory");
+    fs::write(&file, "[floor]\nsandbox = \"none\"\n").expect("a file");
+    let bad = scene.run("desk", &["host", "--connect", "unix:///nonexistent"]);
+    assert_eq!(bad.code, 21, "{}", bad.error());
+    assert!(bad.error().contains("line 2: sandbox must be one of"), "{}", bad.error());
 }
