@@ -50,14 +50,15 @@ impl Desk {
         assert!(plain.contains(section), "{plain}");
         let config = plain.replacen(section, &format!("{section}{}", more.replace("ROOT/", &root)), 1);
         fs::write(file, config).expect("a config");
-        let options = Options {
-            codex: Some(codex),
-            codex_home: Some(home.path()),
-            runtime_dir: home.folder("run"),
-            environment: Vec::new(),
-        };
-        let (app_server, events) = AppServer::start(Source::Own, options);
+        let (app_server, events) = app_server(&home, codex);
         Some(Self { home, model, app_server, events })
+    }
+
+    /// The same after a restart of Codex: whatever was loaded is on disk only.
+    async fn restarted(self) -> Self {
+        within(self.app_server.shutdown()).await;
+        let (app_server, events) = app_server(&self.home, codex::codex().expect("it was there"));
+        Self { app_server, events, ..self }
     }
 
     fn path(&self, folder: &str) -> String {
@@ -105,6 +106,16 @@ impl Desk {
         within(self.app_server.shutdown()).await;
         self.model.shutdown().await;
     }
+}
+
+fn app_server(home: &CodexHome, codex: PathBuf) -> (AppServer, mpsc::Receiver<Event>) {
+    let options = Options {
+        codex: Some(codex),
+        codex_home: Some(home.path()),
+        runtime_dir: home.folder("run"),
+        environment: Vec::new(),
+    };
+    AppServer::start(Source::Own, options)
 }
 
 #[tokio::test]
@@ -227,5 +238,32 @@ async fn a_phones_thread_starts_under_the_floor_whatever_codexs_config_allows() 
         let thread = Thread::from_resume(&resumed).expect("a thread");
         assert_eq!(rules.permits_work_on(&thread), Err(looser));
     }
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_copy_and_a_thread_that_a_phone_opens_are_held_down_too() {
+    let wide = "network_access = true\nwritable_roots = [\"/opt\"]\n";
+    let Some(mut desk) = Desk::start("[sandbox_workspace_write]\n", wide).await else { return };
+    let (rules, defaults) = (Rules::default(), Defaults::new(desk.path("work")));
+    let started = within(desk.app_server.request("thread/start", json!({"cwd": desk.path("work")}))).await;
+    let id = started.expect("a thread")["thread"]["id"].clone();
+    let hello = json!({"threadId": id, "input": [{"type": "text", "text": "hello"}]});
+    within(desk.app_server.request("turn/start", hello)).await.expect("a turn");
+    desk.told("turn/completed").await;
+    let before = desk.written();
+    let judged = |answer: &Value| rules.permits_work_on(&Thread::from_resume(answer).expect("a thread"));
+
+    let loaded = desk.phone("thread/resume", json!({"threadId": id}), &defaults).await;
+    assert_eq!(judged(&loaded), Err(Looser::Network), "what the desk has open stays as it is there");
+    let copy = desk.phone("thread/fork", json!({"threadId": id}), &defaults).await;
+    eprintln!("FORK {:?} {}", judged(&copy), copy["sandbox"]);
+
+    let desk = desk.restarted().await;
+    let opened = desk.phone("thread/resume", json!({"threadId": id}), &defaults).await;
+    eprintln!("COLD {:?} {}", judged(&opened), opened["sandbox"]);
+    let copy = desk.phone("thread/fork", json!({"threadId": id}), &defaults).await;
+    eprintln!("FORK2 {:?} {}", judged(&copy), copy["sandbox"]);
+    assert_eq!(desk.written(), before);
     desk.close().await;
 }
