@@ -152,3 +152,23 @@ async fn nothing_is_written_by_what_a_phone_has_the_agent_do() {
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("in time")
 }
+
+/// As at a first start there, Codex marks a repository by itself; phones learn of it without asking.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_the_desk_begins_in_is_offered_to_phones() {
+    let Some(program) = codex::codex() else { return };
+    let stage = Stage::set(Behind::Codex(Some(program))).await;
+    let repository = stage.world.scratch().join("repository");
+    fs::create_dir_all(repository.join(".git")).expect("a repository");
+    fs::write(repository.join(".git/HEAD"), "ref: refs/heads/main\n").expect("a repository");
+    let repository = repository.canonicalize().expect("a folder").display().to_string();
+    let mut about = stage.host.about();
+    let offers = |about: &Option<farhelm_phone::HostState>| {
+        about.as_ref().is_some_and(|about| about.start_folders.contains(&repository))
+    };
+    assert!(!offers(&about.borrow()));
+    let mut desk = desk(&stage).await;
+    desk.request("thread/start", json!({"cwd": repository, "sandbox": "workspace-write"})).await;
+    within(about.wait_for(offers)).await.expect("a living host");
+    stage.strike().await;
+}

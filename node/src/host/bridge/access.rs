@@ -44,6 +44,11 @@ impl Access {
         }
     }
 
+    /// Has them looked at again soon: Codex may have marked a folder by itself, as it does at a first start there.
+    pub(super) fn hint(&self) {
+        self.keeper.iter().for_each(Keeper::hint);
+    }
+
     /// The folders in which it may start threads, the one it gets if it names none first.
     pub(super) fn start_folders(&self, entitlement: &Entitlement) -> Vec<String> {
         if entitlement.right < Right::Operator {

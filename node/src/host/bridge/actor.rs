@@ -314,6 +314,9 @@ impl Actor {
             self.settle_all();
         }
         self.watch_floor(method, params);
+        if method == "thread/started" {
+            self.access.hint();
+        }
         match method {
             "serverRequest/resolved" => self.resolved(epoch, params),
             "turn/completed" => self.turn_ended(params),
