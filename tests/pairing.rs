@@ -123,13 +123,11 @@ async fn a_phone_lost_while_the_desk_thinks_is_paired_when_it_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_desk_is_told_what_a_phone_will_get_and_the_ticket_does_not_grow_by_it() {
+async fn the_desk_is_told_what_a_phone_will_get() {
     let world = World::start(Behind::Script).await.expect("a world");
     let folders = Folders::Only(vec![std::env::temp_dir().canonicalize().expect("a folder").display().to_string()]);
     let guest = Grant { right: Right::Viewer, folders, until_ms: Some(u64::MAX / 2) };
-    let (plain, _its_desk) = offer(&world).await;
     let (invitation, mut desk) = offer_on(&world, guest.clone().into()).await;
-    assert_eq!(invitation.ticket().encode().len(), plain.ticket().encode().len());
     let phone = phone().await;
     let pairing = phone.pair(&invitation.ticket().encode()).await.expect("the host answers");
     let finished = tokio::spawn(pairing.finish(PATIENCE));
