@@ -17,6 +17,8 @@ use farhelm::demo::model::Model;
 use farhelm::host::app_server::{
     AppServer, Codex, Epoch, Event, How, Options, RequestError, Source, State, TESTED, daemon,
 };
+use farhelm::host::settings::{Setting, Settings, Source as From, Value as Set};
+use farhelm::host::{self, Host};
 use farhelm_platform::process;
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
@@ -328,4 +330,72 @@ async fn a_thread_of_another_server_is_held_elsewhere_and_one_without_a_rollout_
     assert_eq!(other.app_server.request("thread/resume", unknown).await, Err(RequestError::NoRollout));
     within(holder.app_server.shutdown()).await;
     within(other.app_server.shutdown()).await;
+}
+
+/// Codex doesn't know them; they stand in its file because that is where people have them.
+const SWITCHES: &str =
+    "\n[features]\nmobile_keep_awake = true\ncomputer_use_mobile = true\nremote_connections = false\n";
+
+fn with_switches(home: &CodexHome) -> String {
+    let file = home.path().join("config.toml");
+    let config = std::fs::read_to_string(&file).expect("a config") + SWITCHES;
+    std::fs::write(file, &config).expect("a config");
+    config
+}
+
+#[tokio::test]
+async fn codex_starts_with_the_three_switches_in_its_file_and_says_that_it_ignores_them() {
+    let Some(codex) = codex::codex() else { return };
+    let home = CodexHome::new(NO_MODEL);
+    with_switches(&home);
+    let mut desk = Desk::start(Source::Own, options(&codex, &home));
+    desk.up().await;
+    assert_eq!(desk.request("thread/loaded/list", json!({})).await["data"], json!([]));
+    let ignored = loop {
+        let warning = desk.told("configWarning").await;
+        if warning["summary"].as_str().is_some_and(|summary| summary.contains("unrecognized")) {
+            break warning.to_string();
+        }
+    };
+    for name in ["mobile_keep_awake", "computer_use_mobile", "remote_connections"] {
+        assert!(ignored.contains(name), "{ignored}");
+    }
+    within(desk.app_server.shutdown()).await;
+}
+
+#[tokio::test]
+async fn the_switches_in_codexs_file_hold_where_the_hosts_own_says_nothing_and_are_only_read() {
+    let Some(codex) = codex::codex() else { return };
+    let home = CodexHome::new(NO_MODEL);
+    let config = with_switches(&home);
+    let settings = Settings::open(&home.folder("config")).expect("no file yet");
+    settings.set(Setting::RemoteConnections, Some(&Set::Switch(true))).expect("a file");
+    let mut overlay = farhelm_overlay::Config::new(farhelm_core::identity::Identity::from_seed(&[7; 32]));
+    overlay.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
+    let host = host::Config {
+        name: "desk".into(),
+        folder: home.folder("work"),
+        source: Source::Own,
+        codex: options(&codex, &home),
+        settings: settings.clone(),
+        overlay,
+    };
+    let store = farhelm_store::Store::open(&home.folder("store")).expect("a store");
+    let host = Host::start(host, store).await.expect("a host");
+    let mut state = host.codex();
+    within(state.wait_for(|state| matches!(state, State::Ready { .. }))).await.expect("Codex");
+    let mut rules = settings.rules();
+    within(rules.wait_for(|rules| rules.mobile_keep_awake)).await.expect("settings");
+    let shown = |name: &str| {
+        let row = host.setting_rows().into_iter().find(|row| row.name == name).expect("a setting");
+        (row.value, row.source)
+    };
+    assert_eq!(shown("remote_connections"), ("on".into(), From::Ours));
+    assert_eq!(shown("computer_use_mobile"), ("on".into(), From::Codex));
+    assert_eq!(shown("accept_for_session"), ("off".into(), From::Default));
+    settings.set(Setting::ComputerUseMobile, Some(&Set::Switch(false))).expect("written");
+    assert!(!rules.borrow().computer_use_mobile);
+    let now = std::fs::read_to_string(home.path().join("config.toml")).expect("a config");
+    assert_eq!(now, config, "Codex's file is only read");
+    within(host.shutdown()).await;
 }

@@ -90,11 +90,18 @@ impl Scene {
 
     /// A host with its agent, reachable. The relays come on top of those it remembers.
     pub(crate) fn host(&self, relays: &[String]) -> Process {
+        self.host_with(relays, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn host_with(&self, relays: &[String], environment: &[(&str, &str)]) -> Process {
         let connect = format!("unix://{}", self.path("agent.sock").display());
         let mut arguments = vec!["host", "--name", "desk", "--connect", &connect];
         arguments.extend(LOOPBACK.iter().flat_map(|address| ["--listen", address]));
         arguments.extend(relays.iter().flat_map(|address| ["--relay", address.as_str()]));
-        let mut host = self.start("desk", &arguments);
+        let mut command = self.farhelm("desk", &arguments);
+        command.envs(environment.iter().copied());
+        let mut host = Process::start(command, "");
         host.event_that("codex", |codex| codex["ready"] == true);
         host
     }

@@ -92,6 +92,27 @@ async fn a_session_ends_when_its_devices_time_is_over() {
 }
 
 #[tokio::test]
+async fn with_remote_connections_off_sessions_end_and_nothing_is_answered_until_they_are_on() {
+    let stage = Stage::following().await;
+    let (mut owner, mut viewer) = (stage.phone(2).await, stage.phone_with(3, only("/src", Right::Viewer)).await);
+    stage.rules.send_modify(|rules| rules.remote_connections = false);
+    for phone in [&mut owner, &mut viewer] {
+        assert_eq!(within(phone.attached.ended()).await, Some(CloseReason::SwitchedOff));
+    }
+    let refused = stage.bridge.request(owner.identity.node_id(), "model/list", b"{}").await.expect_err("refused");
+    assert_eq!(refused.by, FailedBy::Policy);
+    assert!(refused.message.contains("switched remote connections off"), "{}", refused.message);
+
+    // One that isn't paired any more is told that, not this.
+    stage.grants.send_replace(Grants::default());
+    let stranger = stage.bridge.request(owner.identity.node_id(), "model/list", b"{}").await.expect_err("refused");
+    assert!(stranger.message.contains("not paired"), "{}", stranger.message);
+
+    stage.rules.send_modify(|rules| rules.remote_connections = true);
+    stage.phone(4).await;
+}
+
+#[tokio::test]
 async fn a_device_without_a_grant_gets_no_session() {
     let stage = Stage::following().await;
     let mut phone = stage.phone(2).await;
