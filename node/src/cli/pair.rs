@@ -54,7 +54,7 @@ pub(super) struct Pair {
 }
 
 pub(super) async fn run(args: Pair, context: &Context) -> Result<(), Failure> {
-    attend(&args, &context.directories()?.runtime().to_owned(), context).await
+    attend(&args, context.directories()?.runtime(), context).await
 }
 
 /// Shows a code, asks about the phone that comes, and says how it ended; then shows what holds for every phone. A

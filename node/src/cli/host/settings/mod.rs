@@ -95,9 +95,8 @@ pub(in crate::cli) async fn after_pairing(context: &Context) {
         show(&rows, context)?;
         change_some(context).await
     };
-    match context.stop.run_until_cancelled(asked).await {
-        Some(Err(failure)) => context.note(&format!("{failure}; `farhelm host settings` shows and changes them.")),
-        Some(Ok(())) | None => {}
+    if let Some(Err(failure)) = context.stop.run_until_cancelled(asked).await {
+        context.note(&format!("{failure}; `farhelm host settings` shows and changes them."));
     }
 }
 
