@@ -1,6 +1,12 @@
 //! `farhelm phone` as a script or a person runs it, against a host with the scripted agent behind a relay.
 //!
-//! The host is in this process, so that each test can be its desk; the phone is the program.
+//! The host is in this process, so that each test can be its desk; the phone is the program. The commands for all that
+//! Codex does by itself run against the real one.
+
+#[path = "support/codex.rs"]
+mod codex;
+#[path = "phone/commands.rs"]
+mod commands;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -27,7 +33,11 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Self {
-        let world = World::start(Behind::Script).await.expect("a world");
+        Self::behind(Behind::Script).await
+    }
+
+    async fn behind(behind: Behind) -> Self {
+        let world = World::start(behind).await.expect("a world");
         world.codex_ready(PATIENCE).await.expect("an agent");
         Self { world, state: tempfile::tempdir().expect("a folder") }
     }
@@ -35,10 +45,15 @@ impl Scene {
     /// With the phone paired.
     async fn paired() -> Self {
         let scene = Self::set().await;
+        scene.pair().await;
+        scene
+    }
+
+    async fn pair(&self) {
+        let scene = self;
         let ticket = scene.ticket(PATIENCE, Consent::Given).await.0;
         let output = scene.phone_reads(&["pair", "--name", "pocket", "-"], &ticket).await;
         assert_eq!(code(&output), 0, "{output:?}");
-        scene
     }
 
     /// A fresh code, and what its desk hears.

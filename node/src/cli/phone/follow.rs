@@ -293,7 +293,7 @@ enum New {
     End(String, TurnStatus),
 }
 
-fn say_item(id: &str, turn: &str, item: &Item, context: &Context) -> Result<(), Failure> {
+pub(super) fn say_item(id: &str, turn: &str, item: &Item, context: &Context) -> Result<(), Failure> {
     let Some(shown) = thread::item(item, context.screen.size.columns) else { return Ok(()) };
     let event = json!({"is": "item", "thread": id, "turn": turn, "item": item});
     context.say(&event, || shown.trim_end_matches('\n').to_owned())

@@ -4,14 +4,21 @@
 //! output; texts of the host and of Codex are made safe before a person sees them.
 
 mod answer;
+mod choose;
 mod decide;
 mod failure;
 mod follow;
+mod history;
 mod hosts;
+mod images;
+mod keep;
 mod key_store;
 mod pair;
+mod queue;
 mod report;
+mod say;
 mod threads;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +57,23 @@ enum PhoneCommand {
     Threads(threads::Threads),
     Start(threads::Start),
     Send(threads::Send),
+    Show(history::Show),
     Watch(follow::Watch),
+    Search(history::Search),
+    Goal(history::Goal),
+    Images(images::Images),
+    Steer(work::Steer),
+    Interrupt(work::Interrupt),
+    Queue(queue::Queue),
+    Review(work::Review),
+    Compact(work::Compact),
+    Model(choose::Model),
+    Effort(choose::Effort),
+    Usage(choose::Usage),
+    Rename(keep::Rename),
+    Archive(keep::Archive),
+    Unarchive(keep::Unarchive),
+    Fork(keep::Fork),
     Approve(decide::Approve),
     Decline(decide::Decline),
     Diff(decide::Diff),
@@ -73,7 +96,23 @@ pub(super) async fn run(args: Phone, context: &Context) -> Result<(), Failure> {
         PhoneCommand::Threads(args) => threads::list(args, context).await,
         PhoneCommand::Start(args) => threads::start(args, context).await,
         PhoneCommand::Send(args) => threads::send(args, context).await,
+        PhoneCommand::Show(args) => history::show(args, context).await,
         PhoneCommand::Watch(args) => follow::run(args, context).await,
+        PhoneCommand::Search(args) => history::search(args, context).await,
+        PhoneCommand::Goal(args) => history::goal(args, context).await,
+        PhoneCommand::Images(args) => images::run(args, context).await,
+        PhoneCommand::Steer(args) => work::steer(args, context).await,
+        PhoneCommand::Interrupt(args) => work::interrupt(args, context).await,
+        PhoneCommand::Queue(args) => queue::run(args, context).await,
+        PhoneCommand::Review(args) => work::review(args, context).await,
+        PhoneCommand::Compact(args) => work::compact(args, context).await,
+        PhoneCommand::Model(args) => choose::model(args, context).await,
+        PhoneCommand::Effort(args) => choose::effort(args, context).await,
+        PhoneCommand::Usage(args) => choose::usage(args, context).await,
+        PhoneCommand::Rename(args) => keep::rename(args, context).await,
+        PhoneCommand::Archive(args) => keep::archive(args, context).await,
+        PhoneCommand::Unarchive(args) => keep::unarchive(args, context).await,
+        PhoneCommand::Fork(args) => keep::fork(args, context).await,
         PhoneCommand::Approve(args) => decide::approve(args, context).await,
         PhoneCommand::Decline(args) => decide::decline(args, context).await,
         PhoneCommand::Diff(args) => decide::diff(args, context).await,

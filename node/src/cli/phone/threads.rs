@@ -1,13 +1,11 @@
 //! `farhelm phone threads`, `start` and `send`.
 
-use std::io::Read;
-
 use clap::Args;
-use farhelm_core::wire::limits;
-use farhelm_phone::{Host, ThreadQuery};
+use farhelm_phone::{Host, StartOptions, ThreadQuery};
 use serde_json::json;
 
 use super::follow::Follow;
+use super::say::{self, Choice, Images};
 use super::{Context, Exit, Failure, Which, report, visit};
 use crate::terminal::{sanitize, thread};
 
@@ -18,7 +16,9 @@ const RECENT: u32 = 100;
 
 /// List threads, newest first
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  farhelm phone threads\n  farhelm phone threads --limit 50 --json")]
+#[command(
+    after_help = "Examples:\n  farhelm phone threads\n  farhelm phone threads --limit 50 --json\n  farhelm phone threads --archived --folder /home/me/project"
+)]
 pub(super) struct Threads {
     #[command(flatten)]
     which: Which,
@@ -26,9 +26,21 @@ pub(super) struct Threads {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     limit: u32,
+
+    /// Those that were archived, in place of the others
+    #[arg(long)]
+    archived: bool,
+
+    /// Those that work in this folder of the host's, or below it
+    #[arg(long, value_name = "DIR")]
+    folder: Option<String>,
+
+    /// Those whose title has this in it
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
 }
 
-/// Start a thread in the host's folder and follow it until its turn ends or waits for an approval
+/// Start a thread in a folder the host offers, and follow it until its turn ends or waits for an approval
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  farhelm phone start \"fix the failing test\"\n  farhelm phone start - --detach < task.txt"
@@ -36,6 +48,16 @@ pub(super) struct Threads {
 pub(super) struct Start {
     /// What Codex is to do, or `-` for standard input
     prompt: String,
+
+    /// The folder, one of those that `farhelm phone hosts` shows; without it the host's own
+    #[arg(long, value_name = "DIR")]
+    folder: Option<String>,
+
+    #[command(flatten)]
+    choice: Choice,
+
+    #[command(flatten)]
+    images: Images,
 
     #[command(flatten)]
     which: Which,
@@ -58,6 +80,12 @@ pub(super) struct Send {
     text: String,
 
     #[command(flatten)]
+    choice: Choice,
+
+    #[command(flatten)]
+    images: Images,
+
+    #[command(flatten)]
     which: Which,
 
     /// Don't follow it
@@ -66,18 +94,21 @@ pub(super) struct Send {
 }
 
 pub(super) async fn list(args: Threads, context: &Context) -> Result<(), Failure> {
-    let page =
-        visit(context, &args.which, async |host| Ok(host.threads(ThreadQuery::newest(args.limit)).await?)).await?;
-    if page.rows.is_empty() {
+    let everything = !args.archived && args.folder.is_none() && args.title.is_none();
+    let Threads { limit, archived, folder, title: search, which } = args;
+    let query = ThreadQuery { archived, folder, search, ..ThreadQuery::newest(limit) };
+    let page = visit(context, &which, async |host| Ok(host.threads(query).await?)).await?;
+    if page.rows.is_empty() && everything {
         context.note("No thread yet. Start one with `farhelm phone start`, or with `codex` at the desk.");
     }
     page.rows.iter().try_for_each(|summary| context.say(&report::thread(summary), || thread::row(summary)))
 }
 
 pub(super) async fn start(args: Start, context: &Context) -> Result<(), Failure> {
-    let prompt = text(args.prompt)?;
+    let message = args.choice.put_into(say::message(args.prompt, args.images)?);
+    let options = StartOptions { message, folder: args.folder };
     visit(context, &args.which, async |host| {
-        let started = host.start(&prompt).await?;
+        let started = host.start(options).await?;
         context.say(&json!({"is": "started", "thread": started.thread, "turn": started.turn}), || {
             format!("Thread {}", sanitize::line(&started.thread))
         })?;
@@ -88,10 +119,10 @@ pub(super) async fn start(args: Start, context: &Context) -> Result<(), Failure>
 }
 
 pub(super) async fn send(args: Send, context: &Context) -> Result<(), Failure> {
-    let text = text(args.text)?;
+    let message = args.choice.put_into(say::message(args.text, args.images)?);
     visit(context, &args.which, async |host| {
         let thread = resolve(host, &args.thread).await?;
-        let turn = host.send(&thread, &text).await?;
+        let turn = host.send(&thread, message).await?;
         context.say(&json!({"is": "sent", "thread": thread, "turn": turn}), || "Sent.".into())?;
         after(args.detach, host, &thread, turn, context).await
     })
@@ -99,7 +130,13 @@ pub(super) async fn send(args: Send, context: &Context) -> Result<(), Failure> {
     .map_err(interrupted)
 }
 
-async fn after(detach: bool, host: &Host, thread: &str, turn: String, context: &Context) -> Result<(), Failure> {
+pub(super) async fn after(
+    detach: bool,
+    host: &Host,
+    thread: &str,
+    turn: String,
+    context: &Context,
+) -> Result<(), Failure> {
     if detach {
         return Ok(());
     }
@@ -116,10 +153,15 @@ fn interrupted(failure: Failure) -> Failure {
 
 /// The thread whose id begins like that.
 pub(super) async fn resolve(host: &Host, id: &str) -> Result<String, Failure> {
+    resolve_among(host, id, false).await
+}
+
+/// The same among those that were archived, or the others.
+pub(super) async fn resolve_among(host: &Host, id: &str, archived: bool) -> Result<String, Failure> {
     if id.len() >= WHOLE_ID {
         return Ok(id.to_owned());
     }
-    let recent = host.threads(ThreadQuery::newest(RECENT)).await?.rows;
+    let recent = host.threads(ThreadQuery { archived, ..ThreadQuery::newest(RECENT) }).await?.rows;
     let mut found =
         recent.into_iter().map(|thread| thread.id).filter(|thread| !id.is_empty() && thread.starts_with(id));
     match (found.next(), found.next()) {
@@ -129,16 +171,4 @@ pub(super) async fn resolve(host: &Host, id: &str) -> Result<String, Failure> {
         (Some(_), Some(_)) => Err(Failure::new(Exit::Usage, format_args!("{id:?} could be more than one thread"))
             .next("give more of its id; `farhelm phone threads --json` shows it whole")),
     }
-}
-
-/// The text of an argument, or of standard input.
-fn text(argument: String) -> Result<String, Failure> {
-    if argument != "-" {
-        return Ok(argument);
-    }
-    let mut text = String::new();
-    // One byte more than is allowed shows that it is too long.
-    let read = std::io::stdin().lock().take(limits::PROMPT as u64 + 1).read_to_string(&mut text);
-    read.map_err(|error| Failure::new(Exit::Usage, format_args!("can't read standard input: {error}")))?;
-    Ok(text)
 }

@@ -143,7 +143,7 @@ const COUNT: usize = {
     count
 };
 
-const ALL: [Method; COUNT] = {
+static ALL: [Method; COUNT] = {
     let mut all = [GROUPS[0][0]; COUNT];
     let (mut at, mut i) = (0, 0);
     while i < GROUPS.len() {
@@ -159,7 +159,7 @@ const ALL: [Method; COUNT] = {
 };
 
 /// Every method this version judges.
-pub const METHODS: &[Method] = &ALL;
+pub static METHODS: &[Method] = &ALL;
 
 /// A method that only reads.
 const fn read(
