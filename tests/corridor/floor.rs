@@ -172,3 +172,42 @@ async fn a_folder_that_the_desk_begins_in_is_offered_to_phones() {
     within(about.wait_for(offers)).await.expect("a living host");
     stage.strike().await;
 }
+
+/// A plugin as Codex comes with one for using the computer, whose server does nothing.
+fn install_computer_use(home: &Path) {
+    let plugin = home.join("plugins/cache/openai-bundled/computer-use/local");
+    fs::create_dir_all(plugin.join(".codex-plugin")).expect("a folder");
+    let manifest = json!({"name": "computer-use", "version": "local", "mcpServers": "./.mcp.json"});
+    fs::write(plugin.join(".codex-plugin/plugin.json"), manifest.to_string()).expect("a manifest");
+    let server = json!({"mcpServers": {"screen": {"command": "false"}}});
+    fs::write(plugin.join(".mcp.json"), server.to_string()).expect("its server");
+    let config = home.join("config.toml");
+    let on = "\n[plugins.\"computer-use@openai-bundled\"]\nenabled = true\n";
+    fs::write(&config, fs::read_to_string(&config).expect("a config") + on).expect("a config");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_can_use_the_computer_is_read_only_and_phones_start_none() {
+    let Some(program) = codex::codex() else { return };
+    let stage = Stage::set(Behind::Codex(Some(program))).await;
+    install_computer_use(&home(&stage));
+    let (mut desk, phone) = (desk(&stage).await, &stage.host);
+    let work = stage.world.work().display().to_string();
+    let able = thread_at(&mut desk, json!({"cwd": work})).await;
+    for words in [
+        refusal(phone.send(&able, "go on").await),
+        refusal(phone.queue_add(&able, "go on").await),
+        refusal(phone.review(&able, &ReviewTarget::Uncommitted).await),
+        refusal(phone.compact(&able).await),
+        refusal(phone.fork(&able).await),
+    ] {
+        assert!(words.contains("can use the computer itself") && words.contains("computer_use_mobile"), "{words}");
+    }
+    assert_eq!(phone.thread(&able).await.expect("it is read").turns.len(), 1);
+
+    let (started, mut thread) = stage.start("hello").await;
+    assert_eq!(ended(&mut thread, &started.turn).await.status, TurnStatus::Completed);
+    let turn = phone.send(&started.thread, "go on").await.expect("it can't use the computer");
+    assert_eq!(ended(&mut thread, &turn).await.status, TurnStatus::Completed);
+    stage.strike().await;
+}

@@ -69,8 +69,12 @@ pub struct Choice {
 
 /// A request that can't be shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Codex's question has no usable `{0}`; answer it at the desk")]
+#[error("Codex's question has no usable {0}; answer it at the desk")]
 pub struct Unusable(&'static str);
+
+/// So begins the id of a question by which Codex asks for a tool's call to be approved (a string in 0.169.0). An approval
+/// takes a signature over what was shown, which an answer doesn't carry, so such a question is the desk's.
+const APPROVAL: &str = "mcp_tool_call_approval";
 
 impl Question {
     /// From the params of `item/tool/requestUserInput`.
@@ -80,6 +84,9 @@ impl Question {
             return Err(Unusable("questions"));
         }
         let asks = listed.iter().map(Ask::read).collect::<Result<Vec<_>, _>>()?;
+        if asks.iter().any(|ask| ask.id.starts_with(APPROVAL)) {
+            return Err(Unusable("questions for phones: it is an approval of a tool's call"));
+        }
         let ids: BTreeSet<_> = asks.iter().map(|ask| &ask.id).collect();
         let question = Self {
             key,
@@ -269,6 +276,7 @@ mod tests {
         assert!(with("/questions/0/options/0", json!({})).is_err());
         assert!(with("/questions/0/question", json!("x".repeat(limits::APPROVAL_CONTENT))).is_err());
         assert!(with("/threadId", json!("")).is_err());
+        assert!(with("/questions/1/id", json!("mcp_tool_call_approval_call_1")).is_err(), "that is no question");
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //!
 //! A method that isn't in the table is denied.
 
+mod computer;
 mod floor;
 pub mod notifications;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use serde_json::{Map, Value};
 
 use crate::codex::text::clip;
 
+pub use computer::has_computer_use;
 pub use floor::Looser;
 pub use notifications::{About, Notification, Withheld};
 pub use rights::{Entitlement, Folders, Grant, NoRight, Right, is_within};

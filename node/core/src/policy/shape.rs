@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Defaults, Refusal};
+use super::{Defaults, Refusal, computer};
 use crate::codex::image;
 use crate::codex::message::canonical;
 use crate::codex::text::clip;
@@ -120,16 +120,12 @@ fn hold_down(defaults: &Defaults) -> Value {
     }
     if !defaults.computer_use {
         let off = Value::Object(Map::from_iter([("enabled".to_owned(), false.into())]));
-        let plugins = COMPUTER_USE.into_iter().map(|plugin| (plugin.to_owned(), off.clone())).collect();
+        let plugins = computer::PLUGINS.into_iter().map(|plugin| (plugin.to_owned(), off.clone())).collect();
         settings.insert("plugins".into(), plugins);
         settings.insert("features.computer_use".into(), false.into());
     }
     Value::Object(settings)
 }
-
-/// The plugins by which Codex uses the computer. The feature's own switch doesn't take a plugin's tools away (measured
-/// with 0.169.0), and a plugin's switch doesn't touch other plugins.
-const COMPUTER_USE: [&str; 2] = ["computer-use@openai-bundled", "unified-computer-use@openai-bundled"];
 
 impl Constant {
     fn value(self) -> Value {

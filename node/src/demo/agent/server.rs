@@ -121,6 +121,7 @@ impl Server {
             "turn/steer" => self.turn_steer(params, now, after),
             "turn/interrupt" => self.turn_interrupt(params, now, after),
             "model/list" => Ok(json!({"data": [model()], "nextCursor": null})),
+            "mcpServerStatus/list" => self.thread(params).map(|_| json!({"data": [], "nextCursor": null})),
             "config/read" => Ok(self.config()),
             "config/value/write" => self.config_write(params),
             other => refuse(format!("Invalid request: unknown variant `{other}`, expected one of {METHODS}")),
@@ -357,8 +358,8 @@ fn model() -> Value {
 const MODEL: &str = "gpt-5.5";
 const METHODS: &str = "`initialize`, `thread/start`, `thread/list`, `thread/loaded/list`, `thread/read`, \
                        `thread/resume`, `thread/unsubscribe`, `thread/turns/list`, `thread/items/list`, \
-                       `turn/start`, `turn/steer`, `turn/interrupt`, `model/list`, `config/read`, \
-                       `config/value/write`";
+                       `turn/start`, `turn/steer`, `turn/interrupt`, `model/list`, `mcpServerStatus/list`, \
+                       `config/read`, `config/value/write`";
 const DEPRECATED: &str = "Full-history hydration is deprecated for paginated threads; omit `includeTurns` or set it \
                           to `false`, then page with `thread/turns/list` and `thread/items/list`.";
 /// Threads that a server keeps.

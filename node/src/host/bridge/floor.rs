@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  before   has the agent work ─► effective terms as Codex reported them ─► Looser? refused, nothing is sent
+//!           tools of the thread, as Codex lists them ─────► computer use? refused while that is off
 //!  after    thread/start, thread/fork ─► terms of the answer ─────────────► Looser? left alone, and said
 //!  behind   turn/started that a phone caused ─► terms by then ────────────► Looser? interrupted
 //! ```
@@ -10,7 +11,7 @@
 //! the change before the turn, on the same way.
 
 use farhelm_core::codex::thread::{Status, Thread, id_of};
-use farhelm_core::policy::{Effect, Forward, Looser, Method};
+use farhelm_core::policy::{self, Effect, Forward, Looser, Method};
 use farhelm_core::wire::envelope::Failure;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -19,6 +20,12 @@ use super::actor::{Actor, Command, RESUMING};
 use super::request::{failed, refused};
 use super::{Bridge, Stopped};
 use crate::host::app_server::RequestError;
+
+/// Pages of a thread's tool servers that are looked at, of 100 each.
+const PAGES: usize = 8;
+
+const COMPUTER_USE: &str = "this thread can use the computer itself (screen, mouse, keyboard), which this host doesn't \
+                            allow phones; go on at the desk, or switch computer_use_mobile on in the host's config.toml";
 
 /// Who waits to be told whether the floor permits it.
 pub(super) type Judged = oneshot::Sender<Result<(), Looser>>;
@@ -32,7 +39,27 @@ impl Bridge {
         let command = Command::Judge { thread: thread.to_owned(), reply };
         self.command(command).await.map_err(|Stopped| refused("the host stops"))?;
         let judged = judged.await.map_err(|_| failed(&RequestError::Away))?;
-        judged.map_err(|looser| refused(&looser.to_string()))
+        judged.map_err(|looser| refused(&looser.to_string()))?;
+        self.keep_off_the_computer(thread).await
+    }
+
+    /// While computer use is off for phones, none has the agent work on a thread that has tools for it.
+    async fn keep_off_the_computer(&self, thread: &str) -> Result<(), Failure> {
+        if self.access.rules.borrow().computer_use_mobile {
+            return Ok(());
+        }
+        let mut cursor = Value::Null;
+        for _ in 0..PAGES {
+            let ask = json!({"threadId": thread, "detail": "toolsAndAuthOnly", "limit": 100, "cursor": cursor});
+            let page = self.app_server.request("mcpServerStatus/list", ask).await.map_err(|error| failed(&error))?;
+            match (policy::has_computer_use(&page), page.get("nextCursor")) {
+                (Some(true), _) => return Err(refused(COMPUTER_USE)),
+                (Some(false), None | Some(Value::Null)) => return Ok(()),
+                (Some(false), Some(next)) => cursor = next.clone(),
+                (None, _) => break,
+            }
+        }
+        Err(refused("it isn't known which tools this thread has; go on at the desk"))
     }
 
     /// Holds the terms of a new thread, as Codex answered them, against the floor. A looser one isn't used.

@@ -2,7 +2,7 @@
 
 use farhelm_core::policy::{Effect, Method, Subject, table};
 
-use super::matrix::{PHONE, for_phones, only, opened, params};
+use super::matrix::{PHONE, for_phones, only, opened, params, tools};
 use super::*;
 
 const WORDS: &str = "this thread's approval policy is \"never\", looser than the \"on-request\" this host allows phones; \
@@ -79,7 +79,7 @@ async fn the_floor_is_the_one_that_holds_now() {
     let mut stage = Stage::floored().await;
     let send = method("turn/start");
     let turn = ("turn/start", Ok(json!({"turn": {"id": "u"}})));
-    stage.passes(send, params(send, "t", "/src"), [turn.clone()]).await;
+    stage.passes(send, params(send, "t", "/src"), tools(send).chain([turn.clone()])).await;
     stage.rules.send_modify(|rules| rules.approval_policy = "untrusted".into());
     let refusal = stage.refusal(send, params(send, "t", "/src"), []).await;
     assert!(refusal.contains("looser than the \"untrusted\""), "{refusal}");
@@ -92,14 +92,15 @@ async fn the_floor_is_the_one_that_holds_now() {
         "threadSettings": {"approvalPolicy": "on-request", "sandboxPolicy": {"type": "readOnly"}}});
     stage.tells("thread/settings/updated", as_before).await;
     stage.heeds().await;
-    stage.passes(send, params(send, "t", "/src"), [turn]).await;
+    stage.passes(send, params(send, "t", "/src"), tools(send).chain([turn])).await;
 }
 
 #[tokio::test]
 async fn a_new_thread_that_codex_opens_looser_is_left_alone() {
     let mut stage = Stage::floored().await;
     for name in ["thread/start", "thread/fork"] {
-        let script = [(name, Ok(loose("new"))), ("thread/unsubscribe", Ok(json!({"status": "unsubscribed"})))];
+        let left = [(name, Ok(loose("new"))), ("thread/unsubscribe", Ok(json!({"status": "unsubscribed"})))];
+        let script = tools(method(name)).chain(left);
         let refusal = stage.refusal(method(name), params(method(name), "t", "/src"), script).await;
         assert_eq!(refusal, WORDS);
     }
@@ -109,7 +110,8 @@ async fn a_new_thread_that_codex_opens_looser_is_left_alone() {
 async fn a_turn_of_a_phones_that_begins_looser_is_interrupted_and_one_of_the_desks_is_not() {
     let mut stage = Stage::floored().await;
     let send = method("turn/start");
-    stage.passes(send, params(send, "t", "/src"), [("turn/start", Ok(json!({"turn": {"id": "u"}})))]).await;
+    let turn = ("turn/start", Ok(json!({"turn": {"id": "u"}})));
+    stage.passes(send, params(send, "t", "/src"), tools(send).chain([turn])).await;
     stage.tells("thread/settings/updated", loosened()).await;
     let started = |turn: &str| json!({"threadId": "t", "turn": {"id": turn, "status": "inProgress", "items": []}});
     stage.tells("turn/started", started("u")).await;
@@ -120,4 +122,27 @@ async fn a_turn_of_a_phones_that_begins_looser_is_interrupted_and_one_of_the_des
     stage.tells("turn/started", started("of the desk's")).await;
     stage.heeds().await;
     stage.hears_nothing_more().await;
+}
+
+#[tokio::test]
+async fn a_thread_that_can_use_the_computer_is_read_only_while_that_is_off() {
+    let mut stage = Stage::floored().await;
+    let page = |plugin: &str, next: Value| {
+        let servers = json!([{"name": "s", "pluginId": plugin, "tools": {}}]);
+        ("mcpServerStatus/list", Ok(json!({"data": servers, "nextCursor": next})))
+    };
+    for method in works() {
+        // On whichever page it is.
+        let script = [page("mail@openai-bundled", "2".into()), page("computer-use@openai-bundled", Value::Null)];
+        let refusal = stage.refusal(method, params(method, "t", "/src"), script).await;
+        assert!(refusal.contains("computer_use_mobile"), "{}: {refusal}", method.name);
+        let nothing = [("mcpServerStatus/list", Ok(json!({})))];
+        let refusal = stage.refusal(method, params(method, "t", "/src"), nothing).await;
+        assert!(refusal.contains("isn't known which tools"), "{}: {refusal}", method.name);
+    }
+    let read = method("thread/read");
+    stage.passes(read, params(read, "t", "/src"), [("thread/read", Ok(opened("t", "/src")))]).await;
+    stage.rules.send_modify(|rules| rules.computer_use_mobile = true);
+    let send = method("turn/start");
+    stage.passes(send, params(send, "t", "/src"), [("turn/start", Ok(json!({"turn": {"id": "u"}})))]).await;
 }

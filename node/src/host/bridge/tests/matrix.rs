@@ -20,7 +20,8 @@ const UNKNOWN: Result<Value, &str> = Err("no such thread");
 async fn a_method_is_forwarded_exactly_for_those_who_have_its_right() {
     let mut stage = Stage::followed().await;
     for method in table::METHODS {
-        let (asks, forwarded) = (params(method, "t", "/src"), [(method.name, Ok(result(method, "t", "/src")))]);
+        let (asks, forwarded) = (params(method, "t", "/src"), (method.name, Ok(result(method, "t", "/src"))));
+        let forwarded: Vec<_> = tools(method).chain([forwarded]).collect();
         for right in Right::ALL {
             stage.grant(PHONE, Grant::of(right));
             if method.verdict == Verdict::Allow && right >= method.right {
@@ -50,7 +51,7 @@ async fn a_method_about_a_thread_passes_exactly_in_the_devices_folders() {
     for method in for_phones().filter(of_thread) {
         let forwarded = (method.name, Ok(result(method, "t", "/src")));
         stage.grant(PHONE, only("/src"));
-        stage.passes(method, params(method, "t", "/src"), [forwarded]).await;
+        stage.passes(method, params(method, "t", "/src"), tools(method).chain([forwarded])).await;
         stage.grant(PHONE, only("/other"));
         let refusal = stage.refusal(method, params(method, "t", "/src"), []).await;
 
@@ -65,7 +66,9 @@ async fn a_method_about_a_thread_passes_exactly_in_the_devices_folders() {
         let forwarded = (method.name, Ok(result(method, other, "/src/deep")));
         // Before the agent works there, it is opened: under which terms it would work isn't known otherwise.
         let opened = (method.effect == Effect::Work).then(|| ("thread/resume", Ok(opened(other, "/src/deep"))));
-        stage.passes(method, asks, [look("/src/deep")].into_iter().chain(opened).chain([forwarded])).await;
+        stage
+            .passes(method, asks, [look("/src/deep")].into_iter().chain(opened).chain(tools(method)).chain([forwarded]))
+            .await;
     }
 }
 
@@ -80,7 +83,7 @@ async fn what_an_answer_says_of_its_threads_folder_counts_too() {
         let mut nowhere = moved.clone();
         nowhere["thread"]["cwd"] = Value::Null;
         for answer in [moved, nowhere] {
-            stage.refusal(method, params(method, "t", "/src"), [(method.name, Ok(answer))]).await;
+            stage.refusal(method, params(method, "t", "/src"), tools(method).chain([(method.name, Ok(answer))])).await;
         }
     }
 }
@@ -271,6 +274,12 @@ pub(super) fn params(method: &Method, thread: &str, folder: &str) -> Value {
     let sent = |field: &&Field| field.required || Some(field.name) == about;
     let sample = Sample { thread, folder };
     Value::Object(method.params.iter().filter(sent).map(|field| sample.field(field)).collect())
+}
+
+/// Before the agent works on a thread, Codex is asked for its tools.
+pub(super) fn tools(method: &Method) -> impl Iterator<Item = (&'static str, Result<Value, &'static str>)> {
+    let works = method.effect == Effect::Work && matches!(method.subject, Subject::Thread(_));
+    works.then(|| ("mcpServerStatus/list", Ok(json!({"data": [], "nextCursor": null})))).into_iter()
 }
 
 /// What a resume answers.
