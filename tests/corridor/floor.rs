@@ -211,3 +211,24 @@ async fn a_thread_that_can_use_the_computer_is_read_only_and_phones_start_none()
     assert_eq!(ended(&mut thread, &turn).await.status, TurnStatus::Completed);
     stage.strike().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_waited_for_the_desk_to_loosen_its_thread_is_interrupted() {
+    let Some(program) = codex::codex() else { return };
+    let stage = Stage::set(Behind::Codex(Some(program))).await;
+    let mut desk = desk(&stage).await;
+    let (started, mut thread) = stage.start("SLOW secs=120").await;
+    let begun = |thread: &Thread| thread.running().is_some();
+    within(thread.wait_for(begun)).await.expect("a running turn");
+    stage.host.queue_add(&started.thread, "SLOW secs=100").await.expect("to be queued");
+    desk.request("thread/resume", json!({"threadId": started.thread, "excludeTurns": true})).await;
+    let loose = json!({"threadId": started.thread, "approvalPolicy": "never"});
+    let updated = desk.request("thread/settings/update", loose).await;
+    assert!(updated.get("error").is_none(), "{updated}");
+    let interrupt = json!({"threadId": started.thread, "turnId": started.turn});
+    desk.request("turn/interrupt", interrupt).await;
+    desk.request("thread/queue/start", json!({"threadId": started.thread})).await;
+    let over = |thread: &Thread| thread.turns.len() == 2 && thread.turns[1].status == TurnStatus::Interrupted;
+    within(thread.wait_for(over)).await.expect("a followed thread");
+    stage.strike().await;
+}

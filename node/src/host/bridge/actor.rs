@@ -1,7 +1,7 @@
 //! The task behind [`super::Bridge`]. It never waits for the app-server: what takes time is spawned and comes back as
 //! a [`Command`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem::replace;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::access::Access;
-use super::floor::Judged;
+use super::floor::{Asked, Judged};
 use super::followed::Followed;
 use super::roster::{Audience, Roster, Ticket};
 use crate::host::app_server::{AppServer, Epoch, Event, RequestError};
@@ -90,7 +90,7 @@ pub(super) enum Command {
     },
     /// A phone is about to have the agent work on a thread: whether the floor permits that.
     Judge {
-        thread: String,
+        asked: Asked,
         reply: Judged,
     },
     /// Where a thread works that a phone looks at; `None` if Codex doesn't say.
@@ -142,8 +142,10 @@ pub(super) struct Actor {
     pub(super) looking: BTreeSet<String>,
     /// Threads on which a phone was let have the agent work, until the next turn begins or ends.
     pub(super) caused: BTreeSet<String>,
+    /// The ids of messages that phones queued and that no turn has taken up.
+    pub(super) queued: VecDeque<String>,
     /// Who waits for a resume to be told whether the floor permits work on the thread.
-    pub(super) judging: Vec<(String, Judged)>,
+    pub(super) judging: Vec<(Asked, Judged)>,
     pub(super) ledger: Ledger,
     pub(super) roster: Roster,
 }
@@ -175,6 +177,7 @@ impl Actor {
             resuming: BTreeMap::new(),
             looking: BTreeSet::new(),
             caused: BTreeSet::new(),
+            queued: VecDeque::new(),
             judging: Vec::new(),
             ledger: Ledger::new(host),
             roster: Roster::default(),
@@ -244,7 +247,7 @@ impl Actor {
                 let folder = |thread: &String| self.followed.folder(thread).map(str::to_owned);
                 let _ = reply.send(threads.iter().map(folder).collect());
             }
-            Command::Judge { thread, reply } => self.judge(thread, reply),
+            Command::Judge { asked, reply } => self.judge(asked, reply),
             Command::Found { thread, place } => self.found(thread, place.as_deref()),
             Command::Follow { thread } => self.follow(thread),
             Command::Learned { epoch, learned } if self.epoch == Some(epoch) => self.learn(&learned),

@@ -27,6 +27,20 @@ const PAGES: usize = 8;
 const COMPUTER_USE: &str = "this thread can use the computer itself (screen, mouse, keyboard), which this host doesn't \
                             allow phones; go on at the desk, or switch computer_use_mobile on in the host's config.toml";
 
+/// What makes a turn later on, known by the message's own id.
+const QUEUES: &str = "thread/queue/add";
+
+/// Queued messages of phones that are remembered; beyond it the oldest go.
+const QUEUED: usize = 4096;
+
+/// What a phone is about to have the agent do.
+#[derive(Debug)]
+pub(super) struct Asked {
+    thread: String,
+    /// The id of a message that may wait for its turn.
+    queued: Option<String>,
+}
+
 /// Who waits to be told whether the floor permits it.
 pub(super) type Judged = oneshot::Sender<Result<(), Looser>>;
 
@@ -36,7 +50,9 @@ impl Bridge {
     pub(super) async fn hold_to_floor(&self, forward: &Forward) -> Result<(), Failure> {
         let (Effect::Work, Some(thread)) = (forward.method.effect, forward.thread()) else { return Ok(()) };
         let (reply, judged) = oneshot::channel();
-        let command = Command::Judge { thread: thread.to_owned(), reply };
+        let queued = forward.params.get("clientUserMessageId").filter(|_| forward.method.name == QUEUES);
+        let queued = queued.and_then(Value::as_str).map(ToOwned::to_owned);
+        let command = Command::Judge { asked: Asked { thread: thread.to_owned(), queued }, reply };
         self.command(command).await.map_err(|Stopped| refused("the host stops"))?;
         let judged = judged.await.map_err(|_| failed(&RequestError::Away))?;
         judged.map_err(|looser| refused(&looser.to_string()))?;
@@ -81,28 +97,36 @@ impl Bridge {
 
 impl Actor {
     /// A phone is about to have the agent work on a thread. One that isn't followed yet is judged when it is.
-    pub(super) fn judge(&mut self, thread: String, reply: Judged) {
-        if !self.followed.is_subscribed(&thread) {
-            self.follow(thread.clone());
+    pub(super) fn judge(&mut self, asked: Asked, reply: Judged) {
+        if !self.followed.is_subscribed(&asked.thread) {
+            self.follow(asked.thread.clone());
         }
-        if self.resuming.contains_key(&thread) && self.judging.len() < RESUMING {
-            self.judging.push((thread, reply));
+        if self.resuming.contains_key(&asked.thread) && self.judging.len() < RESUMING {
+            self.judging.push((asked, reply));
         } else {
-            self.tell_judgement(thread, reply);
+            self.tell_judgement(asked, reply);
         }
     }
 
     /// The resume of a thread is over: what waited for it is judged.
     pub(super) fn judge_waiting(&mut self, thread: &str) {
-        let (now, later) = std::mem::take(&mut self.judging).into_iter().partition(|(of, _)| of == thread);
+        let (now, later) = std::mem::take(&mut self.judging).into_iter().partition(|(of, _)| of.thread == thread);
         self.judging = later;
-        let now: Vec<(String, Judged)> = now;
-        now.into_iter().for_each(|(thread, reply)| self.tell_judgement(thread, reply));
+        let now: Vec<(Asked, Judged)> = now;
+        now.into_iter().for_each(|(asked, reply)| self.tell_judgement(asked, reply));
     }
 
-    fn tell_judgement(&mut self, thread: String, reply: Judged) {
+    fn tell_judgement(&mut self, Asked { thread, queued }: Asked, reply: Judged) {
         let judged = self.permits_work_on(&thread);
-        if reply.send(judged.clone()).is_ok() && judged.is_ok() {
+        if reply.send(judged.clone()).is_err() || judged.is_err() {
+            return;
+        }
+        if let Some(message) = queued {
+            if self.queued.len() >= QUEUED {
+                self.queued.pop_front();
+            }
+            self.queued.push_back(message);
+        } else {
             self.caused.insert(thread);
         }
     }
@@ -116,16 +140,21 @@ impl Actor {
         }
     }
 
-    /// A turn began or ended. One that a phone caused and that began on looser terms is interrupted.
+    /// A turn that a phone caused is interrupted if it begins on looser terms: the next one of a thread on which a phone
+    /// had the agent work, or whichever takes up a message that a phone queued.
     pub(super) fn watch_floor(&mut self, method: &str, params: &Value) {
-        let Some(thread) = id_of(params).filter(|_| matches!(method, "turn/started" | "turn/completed")) else {
-            return;
+        let Some(thread) = id_of(params) else { return };
+        let turn = match method {
+            "turn/completed" => {
+                self.caused.remove(thread);
+                None
+            }
+            "turn/started" if self.caused.remove(thread) => params.pointer("/turn/id"),
+            "item/started" | "item/completed" if self.was_queued(params.get("item")) => params.get("turnId"),
+            _ => None,
         };
-        if !self.caused.remove(thread) || method == "turn/completed" {
-            return;
-        }
-        let judged = self.permits_work_on(thread);
-        let (Err(looser), Some(turn)) = (judged, params.pointer("/turn/id").and_then(Value::as_str)) else { return };
+        let Some(turn) = turn.and_then(Value::as_str) else { return };
+        let Err(looser) = self.permits_work_on(thread) else { return };
         tracing::warn!(%looser, thread, "a turn that a phone caused is interrupted");
         let (app_server, interrupt) = (self.app_server.clone(), json!({ "threadId": thread, "turnId": turn }));
         tokio::spawn(async move {
@@ -133,5 +162,12 @@ impl Actor {
                 tracing::error!(%error, "a turn looser than the floor goes on");
             }
         });
+    }
+
+    /// Whether an item is a message that a phone queued; it is taken up once.
+    fn was_queued(&mut self, item: Option<&Value>) -> bool {
+        let message = item.and_then(|item| item.get("clientId")?.as_str());
+        let at = message.and_then(|message| self.queued.iter().position(|queued| queued == message));
+        at.and_then(|at| self.queued.remove(at)).is_some()
     }
 }

@@ -146,3 +146,28 @@ async fn a_thread_that_can_use_the_computer_is_read_only_while_that_is_off() {
     let send = method("turn/start");
     stage.passes(send, params(send, "t", "/src"), [("turn/start", Ok(json!({"turn": {"id": "u"}})))]).await;
 }
+
+#[tokio::test]
+async fn a_message_of_a_phones_that_waited_is_interrupted_if_it_begins_looser() {
+    let mut stage = Stage::floored().await;
+    let add = method("thread/queue/add");
+    let mut asks = params(add, "t", "/src");
+    asks["clientUserMessageId"] = "of the phone's".into();
+    let queued = json!({"queuedSubmission": {"id": "q", "clientUserMessageId": "of the phone's"}});
+    stage.passes(add, asks, tools(add).chain([("thread/queue/add", Ok(queued))])).await;
+    // The turn before it ends, and somebody loosens the thread.
+    stage.tells("turn/completed", json!({"threadId": "t", "turn": {"id": "before", "status": "completed"}})).await;
+    stage.tells("thread/settings/updated", loosened()).await;
+    let message = |turn: &str, client: &str| {
+        let item = json!({"type": "userMessage", "id": "m", "clientId": client, "content": []});
+        json!({"threadId": "t", "turnId": turn, "item": item})
+    };
+    stage.tells("item/started", message("u", "of the desk's")).await;
+    stage.tells("item/started", message("v", "of the phone's")).await;
+    stage.tells("item/completed", message("v", "of the phone's")).await;
+    let interrupt = stage.heard().await;
+    let of_turn = json!({"threadId": "t", "turnId": "v"});
+    assert_eq!((&interrupt["method"], &interrupt["params"]), (&json!("turn/interrupt"), &of_turn));
+    stage.heeds().await;
+    stage.hears_nothing_more().await;
+}
