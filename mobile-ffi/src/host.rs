@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhelm_phone as phone;
-use farhelm_phone::codex::thread::{Thread, TurnStatus};
+use farhelm_phone::codex::thread::{Summary, Thread, TurnStatus};
 
 use crate::error::{CallError, DecideError};
 use crate::listener::{Event, EventListener, TaskHandle, listen};
@@ -36,6 +36,18 @@ pub struct ThreadPage {
     pub next: Option<String>,
 }
 
+impl From<phone::Started> for Started {
+    fn from(phone::Started { thread, turn }: phone::Started) -> Self {
+        Self { thread, turn }
+    }
+}
+
+impl From<phone::Page<Summary>> for ThreadPage {
+    fn from(page: phone::Page<Summary>) -> Self {
+        Self { threads: page.rows.into_iter().map(Into::into).collect(), next: page.next }
+    }
+}
+
 /// A thread that stays up to date, until this is dropped.
 #[derive(uniffi::Object)]
 pub struct ThreadWatch {
@@ -64,7 +76,7 @@ impl Host {
     }
 
     /// Runs a call on our threads.
-    async fn call<T, E, F>(&self, call: impl FnOnce(phone::Host) -> F) -> Result<T, E>
+    pub(crate) async fn call<T, E, F>(&self, call: impl FnOnce(phone::Host) -> F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<crate::runtime::Broken> + Send + 'static,
@@ -116,8 +128,7 @@ impl Host {
     /// Threads, newest first: `limit` (1 to 100) of them from `cursor` on.
     pub async fn threads(&self, limit: u32, cursor: Option<String>) -> Result<ThreadPage, CallError> {
         let query = phone::ThreadQuery { cursor, ..phone::ThreadQuery::newest(limit) };
-        let page = self.call(async move |host| Ok::<_, CallError>(host.threads(query).await?)).await?;
-        Ok(ThreadPage { threads: page.rows.into_iter().map(Into::into).collect(), next: page.next })
+        self.call(async move |host| Ok(host.threads(query).await?.into())).await
     }
 
     /// A thread with its newest turns. It isn't loaded by looking at it.
@@ -127,8 +138,7 @@ impl Host {
 
     /// Starts a thread in the host's folder, under the host's rules, with a first message.
     pub async fn start(&self, prompt: String) -> Result<Started, CallError> {
-        let started = self.call(async move |host| Ok::<_, CallError>(host.start(&prompt).await?)).await?;
-        Ok(Started { thread: started.thread, turn: started.turn })
+        self.call(async move |host| Ok(host.start(&prompt).await?.into())).await
     }
 
     /// Sends a message to a thread: a new turn, or into the one that runs. Gives the turn's id.

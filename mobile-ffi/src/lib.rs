@@ -16,6 +16,7 @@
 //! # Why records of its own
 //! What crosses is an interface that apps are compiled against; the types behind it follow Codex and change with it.
 
+mod commands;
 mod error;
 mod host;
 mod key_store;

@@ -6,6 +6,7 @@
 //! Names that Swift's or Kotlin's own libraries use (`Error`, `Thread`, `Path`, `Progress`) are avoided.
 
 mod approval;
+mod commands;
 mod thread;
 
 use std::time::{Duration, SystemTime};
@@ -15,6 +16,10 @@ use farhelm_phone::{CodexState, HostState};
 
 pub(crate) use approval::approval_id;
 pub use approval::{Act, Approval, Change, Decision, Outcome};
+pub use commands::{
+    BackgroundTerminal, EffortChoice, HistoryPage, ItemPage, ModelChoice, OutgoingMessage, PlacedItem, QueuedMessage,
+    ReviewTarget, SearchHit, SearchPage, ThreadFilter, ThreadGoal, ThreadImage, ThreadSettings, Usage, UsageWindow,
+};
 pub use thread::{
     Item, ItemKind, ItemStatus, PlanStep, PlanStepStatus, ThreadDetail, ThreadStatus, ThreadSummary, Turn, TurnStatus,
 };

@@ -126,6 +126,7 @@ async def the_corridor():
     assert any(kind.is_COMMAND() and kind.exit_code == 0 for kind in kinds), kinds
     assert any(kind.is_AGENT_MESSAGE() and "ESCALATE" in kind.text for kind in kinds), kinds
 
+    await the_thread_is_read_in_parts(host, started)
     await the_handle_ends_the_listening(host, ear, handle, started.thread)
     await fails(fm.CallError.TooMuch, host.send(started.thread, "x" * (4 << 20)))
     await fails(fm.CallError.Codex, host.thread("no such thread"))
@@ -133,6 +134,20 @@ async def the_corridor():
     assert list(keys.kept) == ["identity"], list(keys.kept)
     await fails(fm.CallError.Stopped, host.start("anything"))
     await phone.shutdown()
+
+
+async def the_thread_is_read_in_parts(host, started):
+    """Pages, filters, and what is refused before it is sent."""
+    page = await host.find_threads(fm.ThreadFilter(limit=10, folder=host.about().folder))
+    assert [row.id for row in page.threads] == [started.thread], page
+    assert (await host.find_threads(fm.ThreadFilter(limit=10, folder="/nowhere"))).threads == []
+    history = await host.history(started.thread, None, 10, True)
+    assert history.turns[0].id == started.turn and history.next is None, history
+    await fails(fm.CallError.NoSuchTurn, host.interrupt(started.thread))
+    await fails(fm.CallError.BadInput, host.send_with(started.thread, fm.OutgoingMessage(text="")))
+    picture = fm.OutgoingMessage(text="look", images=[b"no picture"])
+    await fails(fm.CallError.BadInput, host.send_with(started.thread, picture))
+    await fails(fm.CallError.NotStartable, host.start_with(fm.OutgoingMessage(text="hello"), "/nowhere"))
 
 
 async def decide_only_on_what_is_shown(host, approval):
