@@ -48,9 +48,9 @@ pub(crate) struct Followed(HashMap<String, watch::Sender<Thread>>);
 
 impl Followed {
     /// Follows a thread; without a snapshot yet it has no id.
+    /// One that nobody looked at for a moment is still here, as the host goes on sending it and shows it whole only once.
     pub(crate) fn follow(&mut self, thread: &str) -> Result<ThreadWatch, Error> {
-        self.prune();
-        if self.0.len() >= CAPACITY && !self.0.contains_key(thread) {
+        if self.ids().len() >= CAPACITY && !self.0.contains_key(thread) {
             return Err(Error::TooManyThreads);
         }
         let sender = self.0.entry(thread.to_owned()).or_insert_with(|| watch::Sender::new(Thread::default()));
@@ -80,9 +80,9 @@ impl Followed {
         });
     }
 
-    /// Forgets those that nobody looks at.
-    pub(crate) fn prune(&mut self) {
-        self.0.retain(|_, sender| sender.receiver_count() > 0);
+    /// Forgets those that nobody looks at and that the host doesn't send (any more).
+    pub(crate) fn prune(&mut self, sent: &[String]) {
+        self.0.retain(|id, sender| sender.receiver_count() > 0 || sent.contains(id));
     }
 }
 
@@ -123,8 +123,21 @@ mod tests {
         drop(first);
         assert_eq!(followed.ids(), ["b"]);
         drop(second);
-        followed.prune();
+        followed.prune(&["b".into()]);
+        assert!(followed.0.keys().eq(["b"]));
+        followed.prune(&[]);
         assert!(followed.0.is_empty());
+    }
+
+    #[test]
+    fn what_the_host_still_sends_is_whole_when_somebody_looks_again() {
+        let mut followed = Followed::default();
+        drop(followed.follow("t").unwrap());
+        followed.replace(with_id("t"));
+        followed.prune(&["t".into()]);
+        followed.apply("thread/status/changed", &idle("t"));
+        let again = followed.follow("t").unwrap();
+        assert_eq!((again.borrow().id.as_str(), &again.borrow().status), ("t", &Status::Idle));
     }
 
     #[test]

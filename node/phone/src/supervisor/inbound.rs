@@ -58,7 +58,6 @@ impl Supervisor {
         }
         // Somebody may have stopped looking since.
         if self.line.as_ref().is_some_and(|line| line.watched.len() > self.followed.ids().len()) {
-            self.followed.prune();
             self.send_all();
         }
     }

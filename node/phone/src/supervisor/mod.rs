@@ -272,12 +272,13 @@ impl Supervisor {
 
     /// Sends whatever waits, if there is a line.
     fn send_all(&mut self) {
-        let Some(line) = &mut self.line else { return };
+        let Some(line) = &mut self.line else { return self.followed.prune(&[]) };
         let sender = line.channel.sender();
         let ids = self.followed.ids();
         if ids != line.watched && sender.offer(Envelope::Watch(Watch { threads: ids.clone() })).is_ok() {
             line.watched = ids;
         }
+        self.followed.prune(&line.watched);
         self.decisions.send(|said| sender.offer(said.into()).is_ok());
         self.calls.send(line.id, |request| sender.offer(Envelope::Request(request)).is_ok());
     }
