@@ -172,7 +172,9 @@ impl Host {
         answer.await.map_err(|_| DecideError::Stopped)?
     }
 
-    async fn call(&self, method: &'static str, params: Value) -> Result<Value, Error> {
+    /// Asks for any method that the host's table has for phones, where there is no method of its own here. What comes is
+    /// Codex's answer as the host's policy lets it through; whatever phones may not ask for is [`Error::Policy`].
+    pub async fn call(&self, method: &'static str, params: Value) -> Result<Value, Error> {
         // Images add up; the session would end by an envelope that is too large.
         let length = params.to_string().len();
         if length > limits::CODEX_JSON {

@@ -107,14 +107,21 @@ impl Host {
         Ok(turn)
     }
 
-    /// The commands that a thread's turns left running. Needs viewer; changes nothing.
+    /// The commands that a thread's turns left running; none of a thread that isn't loaded, as they end with it. Needs
+    /// viewer; changes nothing.
     pub async fn background_terminals(&self, thread: &str) -> Result<Vec<Terminal>, Error> {
+        if !self.is_loaded(thread).await? {
+            return Ok(Vec::new());
+        }
         let result = self.call("thread/backgroundTerminals/list", json!({"threadId": thread})).await?;
         Ok(rows(&result, Terminal::read))
     }
 
     /// Ends one of them; false if it had ended before. Needs operator.
     pub async fn terminate(&self, thread: &str, process: &str) -> Result<bool, Error> {
+        if !self.is_loaded(thread).await? {
+            return Ok(false);
+        }
         let params = json!({"threadId": thread, "processId": process});
         let result = self.call("thread/backgroundTerminals/terminate", params).await?;
         result.get("terminated").and_then(Value::as_bool).ok_or(Error::Unreadable("no word on the command"))
@@ -122,6 +129,9 @@ impl Host {
 
     /// Ends all of them. Needs operator.
     pub async fn clean(&self, thread: &str) -> Result<(), Error> {
+        if !self.is_loaded(thread).await? {
+            return Ok(());
+        }
         self.call("thread/backgroundTerminals/clean", json!({"threadId": thread})).await.map(drop)
     }
 
@@ -145,12 +155,16 @@ impl Host {
 
     /// Has Codex load a thread that is on disk only; most of what works on one takes no other.
     pub(super) async fn load(&self, thread: &str) -> Result<(), Error> {
-        let result = self.call("thread/read", json!({"threadId": thread})).await?;
-        let read = Thread::from_read(&result).map_err(|_| Error::Unreadable("no thread"))?;
-        if read.status == Status::NotLoaded {
+        if !self.is_loaded(thread).await? {
             self.call("thread/resume", json!({"threadId": thread})).await?;
         }
         Ok(())
+    }
+
+    async fn is_loaded(&self, thread: &str) -> Result<bool, Error> {
+        let result = self.call("thread/read", json!({"threadId": thread})).await?;
+        let read = Thread::from_read(&result).map_err(|_| Error::Unreadable("no thread"))?;
+        Ok(read.status != Status::NotLoaded)
     }
 
     /// The host would refuse it too; here the person is told what there is instead.
