@@ -6,9 +6,15 @@
 mod app_server;
 #[path = "support/codex.rs"]
 mod codex;
+#[path = "commands/every.rs"]
+mod every;
+#[path = "commands/kept.rs"]
+mod kept;
 #[path = "support/stage.rs"]
 #[expect(dead_code, reason = "shared with suites that need more of it")]
 mod stage;
+#[path = "commands/work.rs"]
+mod work;
 
 use app_server::Client;
 use farhelm::demo::world::Behind;
@@ -20,7 +26,11 @@ use stage::{Stage, ended};
 /// The stage with a desk beside it; none where the real Codex isn't installed.
 async fn set() -> Option<(Stage, Client)> {
     let stage = Stage::set(Behind::Codex(Some(codex::codex()?))).await;
-    let desk = Client::initialized(&stage.app_server()).await;
+    let mut desk = Client::connect(&stage.app_server()).await;
+    let client = json!({"name": "desk", "title": "desk", "version": "0"});
+    // Without this capability Codex shows no queue and makes no project.
+    desk.request("initialize", json!({"clientInfo": client, "capabilities": {"experimentalApi": true}})).await;
+    desk.send(json!({"method": "initialized"})).await;
     Some((stage, desk))
 }
 

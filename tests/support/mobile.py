@@ -129,7 +129,7 @@ async def the_corridor():
     await the_thread_is_read_in_parts(host, started)
     await the_handle_ends_the_listening(host, ear, handle, started.thread)
     await fails(fm.CallError.TooMuch, host.send(started.thread, "x" * (4 << 20)))
-    await fails(fm.CallError.Codex, host.thread("no such thread"))
+    await fails(fm.CallError.Policy, host.thread("no such thread"))
     await phone.forget(host.id())
     assert list(keys.kept) == ["identity"], list(keys.kept)
     await fails(fm.CallError.Stopped, host.start("anything"))
