@@ -9,6 +9,7 @@ mod codex_home;
 use std::fs;
 use std::future::Future;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use codex_home::CodexHome;
@@ -17,7 +18,9 @@ use farhelm::host::app_server::{AppServer, Event, Options, Source, State};
 use farhelm::host::folders::{Keeper, Opened, Opening};
 use farhelm_core::codex::thread::Thread;
 use farhelm_core::policy::{self, Defaults, Looser, Right, Rules};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -268,5 +271,39 @@ async fn a_copy_and_a_thread_that_a_phone_opens_are_held_down_too() {
     let copy = desk.phone("thread/fork", json!({"threadId": id}), &defaults).await;
     assert_eq!(judged(&copy), Ok(()));
     assert_eq!(desk.written(), before);
+    desk.close().await;
+}
+
+/// What `farhelm host` says at its terminal until it has said what became of its folder; then it is stopped.
+async fn host_says(desk: &Desk, start: &str) -> String {
+    let mut host = tokio::process::Command::new(env!("CARGO_BIN_EXE_farhelm"));
+    host.arg("--state-dir").arg(desk.home.folder("state")).args(["--json", "host", "--own-server", "--yes"]);
+    host.args(["--listen", "/ip4/127.0.0.1/tcp/0"]).arg("--codex").arg(codex::codex().expect("it was there"));
+    host.current_dir(desk.real(start)).env("CODEX_HOME", desk.home.path()).kill_on_drop(true);
+    host.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut host = host.spawn().expect("it starts");
+    let mut lines = BufReader::new(host.stdout.take().expect("it was piped")).lines();
+    let opened = loop {
+        let line = within(lines.next_line()).await.expect("text").expect("it goes on");
+        let event: Value = serde_json::from_str(&line).expect("an event");
+        if event["is"] == "opened" {
+            break event["text"].as_str().expect("text").to_owned();
+        }
+    };
+    let pid = host.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it runs");
+    kill_process(pid, Signal::TERM).expect("it runs");
+    assert!(within(host.wait()).await.expect("its end").success());
+    opened
+}
+
+#[tokio::test]
+async fn the_host_shows_at_its_terminal_what_it_has_codex_trust_and_does_so_once() {
+    let Some(desk) = Desk::start("", "").await else { return };
+    let (fresh, file) = (desk.path("fresh"), desk.home.path().join("config.toml").display().to_string());
+    let marked = format!("Codex now trusts {fresh} (written to {file})");
+    assert_eq!(host_says(&desk, "fresh").await, marked);
+    let written = desk.written();
+    assert_eq!(host_says(&desk, "fresh").await, format!("Codex trusts {fresh}"));
+    assert_eq!(desk.written(), written);
     desk.close().await;
 }
