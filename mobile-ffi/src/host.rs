@@ -1,5 +1,6 @@
 //! A paired host: the calls a person's acts become, and what there is to look at.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use farhelm_phone::codex::thread::{Summary, Thread, TurnStatus};
 
 use crate::error::{CallError, DecideError};
 use crate::listener::{Event, EventListener, TaskHandle, listen};
-use crate::records::{About, Approval, Connection, ConnectionPath, Decision, ThreadDetail, ThreadSummary, approval_id};
+use crate::records::{
+    About, Approval, Connection, ConnectionPath, Decision, Question, ThreadDetail, ThreadSummary, approval_id,
+};
 use crate::runtime::Runtime;
 
 /// A handle on one host. Every call waits for a connection and for its answer, together for a minute at most.
@@ -96,6 +99,18 @@ impl Host {
             false => Err(phone::DecideError::NotWhatIsShown.into()),
         }
     }
+
+    /// The same for a question.
+    fn asked(&self, shown: &Question) -> Result<phone::codex::question::Question, DecideError> {
+        let questions = self.inner.questions();
+        let open = questions.borrow();
+        let named = open.iter().find(|question| approval_id(&question.key) == shown.id);
+        let named = named.ok_or(phone::DecideError::Over { outcome: None, by: None })?;
+        match Question::from(named) == *shown {
+            true => Ok(named.clone()),
+            false => Err(phone::DecideError::NotWhatIsShown.into()),
+        }
+    }
 }
 
 #[uniffi::export]
@@ -123,6 +138,11 @@ impl Host {
     /// The approvals that are open, oldest first. While the host is away: as they were.
     pub fn approvals(&self) -> Vec<Approval> {
         self.inner.approvals().borrow().iter().map(Approval::from).collect()
+    }
+
+    /// The questions that are open, oldest first. While the host is away: as they were.
+    pub fn questions(&self) -> Vec<Question> {
+        self.inner.questions().borrow().iter().map(Question::from).collect()
     }
 
     /// Threads, newest first: `limit` (1 to 100) of them from `cursor` on.
@@ -160,13 +180,21 @@ impl Host {
         self.call(async move |host| Ok(host.decide(&held, decision.into()).await?)).await
     }
 
-    /// Calls the listener until the handle goes: first how things are (the connection, each open approval), then what
+    /// Answers exactly the question that was on the screen, each of its parts by id with labels of its options or, where
+    /// it takes them, with words; and waits for the host's word. The record is given back as it came. Needs operator.
+    pub async fn answer(&self, shown: Question, answers: HashMap<String, Vec<String>>) -> Result<(), DecideError> {
+        let held = self.asked(&shown)?;
+        self.call(async move |host| Ok(host.answer(&held, answers.into_iter().collect()).await?)).await
+    }
+
+    /// Calls the listener until the handle goes: first how things are (the connection, each open approval and question), then what
     /// happens. What happens just then may come twice; approvals are told apart by their id.
     pub fn subscribe(&self, listener: Arc<dyn EventListener>) -> Result<Arc<TaskHandle>, CallError> {
         let events = self.inner.events();
         let mut now = vec![Event::Connection { connection: self.connection() }];
         now.extend(self.about().map(|about| Event::About { about }));
         now.extend(self.approvals().into_iter().map(|approval| Event::Approval { approval }));
+        now.extend(self.questions().into_iter().map(|question| Event::Question { question }));
         listen(&self.runtime, now, events, listener).ok_or(CallError::Internal)
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use farhelm_phone as phone;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use crate::records::{About, Approval, Connection, Outcome, TurnStatus, approval_id};
+use crate::records::{About, Approval, Connection, Outcome, Question, TurnStatus, approval_id};
 use crate::runtime::{CancelOnDrop, Runtime};
 
 /// Something a person may want to know.
@@ -31,11 +31,16 @@ pub enum Event {
         /// On what.
         approval: Approval,
     },
-    /// An approval is over.
+    /// Somebody has to answer.
+    Question {
+        /// What.
+        question: Question,
+    },
+    /// An approval or a question is over.
     ApprovalOver {
         /// Which.
         id: String,
-        /// Its thread, if the approval was known here.
+        /// Its thread, if it was known here.
         thread: Option<String>,
         /// How it ended; none if it ended while this phone wasn't connected.
         outcome: Option<Outcome>,
@@ -135,6 +140,7 @@ impl Event {
             E::Connection(connection) => Self::Connection { connection: connection.into() },
             E::Host(state) => Self::About { about: state.into() },
             E::Approval(approval) => Self::Approval { approval: Approval::from(&approval) },
+            E::Question(question) => Self::Question { question: Question::from(&question) },
             E::Resolved { key, thread, outcome, by } => {
                 let by = by.map(|device| device.to_string());
                 Self::ApprovalOver { id: approval_id(&key), thread, outcome: Some(outcome.into()), by }

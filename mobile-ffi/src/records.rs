@@ -7,6 +7,7 @@
 
 mod approval;
 mod commands;
+mod question;
 mod thread;
 
 use std::time::{Duration, SystemTime};
@@ -24,6 +25,8 @@ pub use thread::{
     Item, ItemKind, ItemStatus, PlanStep, PlanStepStatus, ThreadDetail, ThreadStatus, ThreadSummary, Turn, TurnStatus,
 };
 
+pub use question::{Ask, AskOption, Question};
+
 /// A host in the phone's list.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct KnownHost {
@@ -33,6 +36,32 @@ pub struct KnownHost {
     pub name: String,
     /// How it stands with the pairing.
     pub standing: Standing,
+    /// What it said last that this phone may do there; none before the first connection.
+    pub entitlement: Option<Entitlement>,
+}
+
+/// What a phone may do at a host, where, and until when.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct Entitlement {
+    /// What it may do.
+    pub right: Right,
+    /// The folders whose threads it sees, with whatever lies in them.
+    pub folders: Vec<String>,
+    /// Until when, in Unix milliseconds by the host's clock; none for as long as it is paired.
+    pub until_ms: Option<u64>,
+}
+
+/// What a phone may do, the least first; each holds those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum Right {
+    /// Read threads, their outputs and what waits for a decision.
+    Viewer,
+    /// Also decide on approvals.
+    Approver,
+    /// Also start, continue, steer and stop work, and answer questions.
+    Operator,
+    /// Also look after the host and its devices.
+    Owner,
 }
 
 /// How it stands with a pairing, as far as the phone remembers.
@@ -58,6 +87,10 @@ pub struct About {
     pub name: String,
     /// The folder in which `start` starts.
     pub folder: String,
+    /// The folders in which `start_with` may start.
+    pub start_folders: Vec<String>,
+    /// What this phone may do there.
+    pub entitlement: Entitlement,
     /// How it stands with Codex.
     pub codex: Codex,
 }
@@ -162,17 +195,29 @@ impl From<phone::KnownHost> for KnownHost {
             phone::Standing::Removed { at_ms } => Standing::Removed { at_ms },
             phone::Standing::Damaged => Standing::Damaged,
         };
-        Self { id: host.id.to_string(), name: host.name, standing }
+        Self { id: host.id.to_string(), name: host.name, standing, entitlement: host.entitlement.map(Into::into) }
+    }
+}
+
+impl From<phone::Entitlement> for Entitlement {
+    fn from(phone::Entitlement { right, folders, until_ms }: phone::Entitlement) -> Self {
+        let right = match right {
+            phone::Right::Viewer => Right::Viewer,
+            phone::Right::Approver => Right::Approver,
+            phone::Right::Operator => Right::Operator,
+            phone::Right::Owner => Right::Owner,
+        };
+        Self { right, folders, until_ms }
     }
 }
 
 impl From<HostState> for About {
-    fn from(HostState { name, folder, codex, .. }: HostState) -> Self {
+    fn from(HostState { name, folder, codex, start_folders, entitlement, .. }: HostState) -> Self {
         let codex = match codex {
             CodexState::Ready(version) => Codex::Ready { version },
             CodexState::Away(why) => Codex::Away { why },
         };
-        Self { name, folder, codex }
+        Self { name, folder, start_folders, entitlement: entitlement.into(), codex }
     }
 }
 

@@ -106,7 +106,13 @@ async def the_corridor():
     assert approval.act.is_COMMAND() and "touch from-an-app.txt" in approval.act.command, approval.act
     assert approval.acceptable and len(approval.digest) == 64, approval
     assert host.approvals() == [approval]
-    assert host.about().codex.is_READY(), host.about()
+    about = host.about()
+    assert about.codex.is_READY() and about.entitlement.right == fm.Right.OWNER, about
+    assert about.start_folders == [about.folder] and host.questions() == [], about
+    [known] = await phone.hosts()
+    assert known.entitlement == about.entitlement, known
+    nothing = fm.Question(id="none", thread=started.thread, turn=started.turn, item="none", asks=[])
+    await fails(fm.DecideError.Over, host.answer(nothing, {}))
 
     await decide_only_on_what_is_shown(host, approval)
     await host.decide(approval, fm.Decision.ACCEPT)

@@ -61,6 +61,7 @@ pub use farhelm_core::{
     codex,
     codex::thread::{Hit, Page, Placed},
     identity::NodeId,
+    policy::{Entitlement, Right},
     wire::envelope::{CodexState, HostState},
 };
 pub use farhelm_overlay::{Multiaddr, Transport, Transports, Via};
