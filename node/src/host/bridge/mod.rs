@@ -16,6 +16,7 @@ mod actor;
 mod asked;
 mod floor;
 mod followed;
+mod images;
 mod request;
 mod roster;
 mod sight;
@@ -48,6 +49,7 @@ pub struct Stopped;
 pub struct Bridge {
     app_server: AppServer,
     access: Access,
+    images: images::Images,
     commands: mpsc::Sender<Command>,
     working: watch::Receiver<bool>,
 }
@@ -65,7 +67,8 @@ impl Bridge {
     ) -> Self {
         let (commands, received) = mpsc::channel(COMMANDS);
         let (tell_working, working) = watch::channel(false);
-        let bridge = Self { app_server, access, commands, working };
+        let images = images::Images::default();
+        let bridge = Self { app_server, access, images, commands, working };
         let actor =
             Actor::new(host, bridge.app_server.clone(), bridge.access.clone(), about, bridge.commands.downgrade());
         tokio::spawn(stop.run_until_cancelled_owned(actor.run(events, received, tell_working)));

@@ -17,6 +17,7 @@
 //! declined.
 
 mod facts;
+pub mod image;
 mod item;
 mod pages;
 mod parse;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::image::images;
 use super::item::{AGENTS, ID, OUTPUT, PARTS, PATH, SHORT, TEXT, text};
 use super::{Item, ItemKind, Progress};
 use crate::codex::message::canonical;
@@ -10,6 +11,7 @@ use crate::codex::text::{clip, tail};
 impl Item {
     pub(super) fn read_kind(&mut self, value: &Value) -> Option<ItemKind> {
         let kind = text(value, "type")?;
+        self.images = count(images(value).iter());
         Some(match kind {
             "userMessage" => self.read_message(value),
             "agentMessage" => ItemKind::AgentMessage { text: self.keep(text(value, "text"), TEXT) },
@@ -23,10 +25,7 @@ impl Item {
             "mcpToolCall" | "dynamicToolCall" | "functionCallOutput" => self.read_tool(kind, value),
             "collabAgentToolCall" | "subAgentActivity" => self.read_agent(value),
             "webSearch" => self.read_search(value),
-            "imageView" => {
-                self.images = 1;
-                ItemKind::Image { path: self.keep(text(value, "path"), PATH) }
-            }
+            "imageView" => ItemKind::Image { path: self.keep(text(value, "path"), PATH) },
             "imageGeneration" => self.read_generation(value),
             "sleep" => ItemKind::Sleep { duration_ms: duration(value).unwrap_or(0) },
             "enteredReviewMode" => ItemKind::ReviewStarted { text: self.keep(text(value, "review"), TEXT) },
@@ -39,7 +38,6 @@ impl Item {
 
     fn read_message(&mut self, value: &Value) -> ItemKind {
         let parts = list(value, "content");
-        self.count_images(parts, &["image", "localImage"]);
         ItemKind::UserMessage {
             text: self.join(parts),
             client_id: text(value, "clientId").filter(|id| id.len() <= ID).map(Into::into),
@@ -76,7 +74,6 @@ impl Item {
             "dynamicToolCall" => (&nothing, list(value, "contentItems")),
             _ => (value.get("output").unwrap_or(&nothing), list(value, "output")),
         };
-        self.count_images(parts, &["image", "inputImage", "input_image"]);
         let result = match answer.as_str() {
             Some(whole) => self.keep(Some(whole), TEXT),
             None => self.join(parts),
@@ -134,7 +131,6 @@ impl Item {
     fn read_generation(&mut self, value: &Value) -> ItemKind {
         let failed = value.get("failure").is_some_and(|failure| !failure.is_null());
         let status = if failed { Progress::Failed } else { Progress::read(value.get("status")) };
-        self.images = u32::from(status == Progress::Completed);
         ItemKind::ImageGeneration { prompt: self.keep_if_any(text(value, "revisedPrompt"), SHORT), status }
     }
 
@@ -150,10 +146,6 @@ impl Item {
             self.append(&mut whole, line, TEXT);
         }
         whole
-    }
-
-    fn count_images(&mut self, parts: &[Value], kinds: &[&str]) {
-        self.images = count(parts.iter().filter(|part| text(part, "type").is_some_and(|kind| kinds.contains(&kind))));
     }
 
     fn keep_if_any(&mut self, text: Option<&str>, limit: usize) -> Option<String> {
@@ -175,7 +167,7 @@ impl Progress {
     }
 }
 
-fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+pub(super) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 

@@ -31,6 +31,11 @@ async fn a_method_is_forwarded_exactly_for_those_who_have_its_right() {
                     "{} for {right}: {answer:?}",
                     method.name
                 );
+            } else if method.verdict == Verdict::Own && right >= method.right {
+                // The host looks for the item itself.
+                let nothing = ("thread/items/list", Ok(json!({"data": []})));
+                let none = stage.refusal(method, asks.clone(), [nothing]).await;
+                assert!(none.contains("no such image"), "{none}");
             } else {
                 stage.refusal(method, asks.clone(), []).await;
             }
