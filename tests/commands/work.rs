@@ -65,6 +65,7 @@ async fn every_kind_of_review_is_a_turn_of_the_thread_and_compaction_too() {
         let turn = stage.host.review(&thread, &target).await.expect("a review");
         let turn = ended(&mut watch, &turn).await;
         assert_eq!(turn.status, TurnStatus::Completed, "{target:?}");
+        assert!(watch.borrow().running().is_none(), "{target:?}: it is over");
         let real = real_turns(&mut desk, &thread).await;
         assert!(real.contains(&(turn.id.clone(), "completed".into())), "{target:?}: {real:?}");
     }

@@ -134,7 +134,21 @@ impl Thread {
         turn.status = ended.status;
         turn.drop_open();
         let changed = *turn != before;
+        let replaced = self.end_replaced(&ended.id);
         self.trim();
+        changed || replaced
+    }
+
+    /// One turn runs at a time. A review runs under another id than the turn that began with it, of which Codex says no
+    /// more than, in its list of turns, that it was interrupted.
+    fn end_replaced(&mut self, ended: &str) -> bool {
+        let mut changed = false;
+        for turn in self.turns.iter_mut().filter(|turn| turn.id != ended && turn.items.is_empty()) {
+            if turn.status == TurnStatus::InProgress {
+                turn.status = TurnStatus::Interrupted;
+                changed = true;
+            }
+        }
         changed
     }
 

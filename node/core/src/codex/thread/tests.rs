@@ -169,6 +169,16 @@ fn a_command_outlives_a_completed_turn_but_not_an_interrupted_one() {
 }
 
 #[test]
+fn a_turn_that_a_review_replaced_does_not_run_on() {
+    let turn = |id: &str, status: &str| json!({"turn": {"id": id, "status": status, "items": []}});
+    let begun = note("turn/started", turn("begun", "inProgress"));
+    let mut thread = Thread { id: "t".into(), ..Thread::default() };
+    apply_all(&mut thread, &[begun.clone(), note("turn/completed", turn("review", "completed")), begun]);
+    assert_eq!(thread.turn("begun").map(|turn| turn.status.clone()), Some(TurnStatus::Interrupted));
+    assert!(thread.running().is_none());
+}
+
+#[test]
 fn retries_are_noticed_and_forgotten_at_the_end() {
     let story = fixtures::story("failed");
     let mut thread = Thread::default();
