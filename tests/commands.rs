@@ -88,7 +88,7 @@ async fn threads_are_found_by_their_folder_and_title() {
         page.rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
     let newest = ThreadQuery::newest(10);
-    assert_eq!(found(ThreadQuery { folder: Some(work), ..newest.clone() }).await, [thread.clone()]);
+    assert_eq!(found(ThreadQuery { folder: Some(work), ..newest.clone() }).await, std::slice::from_ref(&thread));
     assert!(found(ThreadQuery { folder: Some("/nowhere".into()), ..newest.clone() }).await.is_empty());
     assert_eq!(found(ThreadQuery { search: Some("the first".into()), ..newest.clone() }).await, [thread]);
     assert!(found(ThreadQuery { search: Some("never said".into()), ..newest.clone() }).await.is_empty());
