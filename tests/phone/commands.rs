@@ -190,3 +190,26 @@ async fn an_image_that_is_none_is_refused_before_anything_is_sent() {
     assert_eq!(scene.says(&["threads"]).await, [Value::Null; 0]);
     scene.strike().await;
 }
+
+/// A picture of one pixel.
+const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_sent_along_and_comes_back_as_it_was() {
+    let Some(scene) = Scene::real().await else { return };
+    let picture = data_encoding::BASE64.decode(PNG.as_bytes()).expect("base64");
+    let file = scene.state.path().join("pixel.png");
+    std::fs::write(&file, &picture).expect("written");
+    let file = file.to_str().expect("text");
+    let thread = text(&scene.says(&["start", "What is this?", "--image", file]).await[0]["thread"]);
+
+    let listed = scene.says(&["images", &thread]).await;
+    assert_eq!((listed.len(), &listed[0]["index"]), (1, &json!(0)), "{listed:?}");
+    let shots = scene.state.path().join("shots");
+    let saved = scene.says(&["images", &thread, "--save", shots.to_str().expect("text")]).await;
+    assert_eq!((&saved[0]["type"], &saved[0]["bytes"]), (&json!("image/png"), &json!(picture.len())));
+    assert_eq!(std::fs::read(shots.join("image-001.png")).expect("saved"), picture);
+    let again = scene.phone(&["images", &thread, "--save", shots.to_str().expect("text")]).await;
+    assert_eq!(code(&again), 1, "nothing is overwritten: {again:?}");
+    scene.strike().await;
+}
