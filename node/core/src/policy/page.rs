@@ -4,8 +4,8 @@
 use std::fmt::Write;
 
 use super::notifications::{About, NOTIFICATIONS, WITHHELD};
-use super::table::{ASKED, METHODS, Part};
-use super::{Effect, Method, Retry, Verdict};
+use super::table::{ASKED, METHODS};
+use super::{Method, Verdict};
 use crate::vectors::check_page;
 
 const COMMITTED: &str = include_str!("../../../METHODS.md");
@@ -51,7 +51,7 @@ fn allowed(page: &mut String) {
         let star = |required| if required { "\\*" } else { "" };
         let fields = list(method.params.iter().map(|field| format!("{}{}", field.name, star(field.required))));
         let given = list(method.given.iter().map(|given| given.name.to_owned()));
-        let (does, crash) = (does(method.effect), crash(method.retry));
+        let (does, crash) = (method.effect.as_str(), method.retry.as_str());
         let _ = writeln!(page, "| `{name}` | {right} | {fields} | {given} | {does} | {crash} | {reason} |");
     }
 }
@@ -69,11 +69,7 @@ fn asked(page: &mut String) {
     let _ =
         write!(page, "\n## What Codex asks its clients ({count})\n\n| request | whose part | why |\n|---|---|---|\n");
     for asked in ASKED {
-        let part = match asked.part {
-            Part::Phone => "a phone's",
-            Part::DeclineOnly => "a phone may say no",
-            Part::Desk => "the desk's",
-        };
+        let part = asked.part.as_str();
         let _ = writeln!(page, "| `{}` | {part} | {} |", asked.name, asked.reason);
     }
 }
@@ -97,22 +93,6 @@ fn notifications(page: &mut String) {
 
 fn list(names: impl Iterator<Item = String>) -> String {
     names.collect::<Vec<_>>().join(", ")
-}
-
-const fn does(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Read => "reads",
-        Effect::Change => "changes",
-        Effect::Work => "has the agent work",
-    }
-}
-
-const fn crash(retry: Retry) -> &'static str {
-    match retry {
-        Retry::Idempotent => "sent again",
-        Retry::ByClientId => "looked up by its id, then sent again",
-        Retry::AtMostOnce => "never sent again",
-    }
 }
 
 #[test]

@@ -238,8 +238,8 @@ impl Shape {
         fits.then(|| value.clone())
     }
 
-    /// For a refusal.
-    fn wanted(&self) -> String {
+    /// What it takes, in words: for a refusal, and for who reads the table.
+    pub fn wanted(&self) -> String {
         match self {
             Self::Text(max) => format!("text of at most {max} bytes"),
             Self::DataImage(max) => {

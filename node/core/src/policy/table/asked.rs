@@ -13,6 +13,17 @@ pub enum Part {
     Desk,
 }
 
+impl Part {
+    /// Whose part it is, for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Phone => "a phone's",
+            Self::DeclineOnly => "a phone may say no",
+            Self::Desk => "the desk's",
+        }
+    }
+}
+
 /// A request of the app-server.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {

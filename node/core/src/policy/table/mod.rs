@@ -102,6 +102,28 @@ impl Verdict {
     }
 }
 
+impl Effect {
+    /// What it does, for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "reads",
+            Self::Change => "changes",
+            Self::Work => "has the agent work",
+        }
+    }
+}
+
+impl Retry {
+    /// What holds after a crash, for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idempotent => "sent again",
+            Self::ByClientId => "looked up by its id, then sent again",
+            Self::AtMostOnce => "never sent again",
+        }
+    }
+}
+
 /// A method of the app-server.
 #[derive(Debug, Clone, Copy)]
 pub struct Method {
