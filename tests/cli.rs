@@ -276,6 +276,43 @@ fn a_reader_that_has_left_is_not_worth_a_word() {
     assert_eq!((failed.status.code(), stderr(&failed)), (Some(1), String::new()));
 }
 
+#[test]
+fn the_policy_is_explained_without_any_state() {
+    let allowed = run(&["policy", "explain", "turn/start"]);
+    assert_eq!(code(&allowed), 0, "{}", stderr(&allowed));
+    let said = stdout(&allowed);
+    assert!(said.starts_with("turn/start (method): allowed\n") && said.contains("input[](image).url*"), "{said}");
+
+    let denied = json(&run(&["policy", "explain", "fs/writeFile", "--json"]));
+    assert_eq!((&denied["verdict"], &denied["fields"]), (&Value::from("denied"), &Value::Null));
+    let asked = json(&run(&["policy", "explain", "item/tool/call", "--json"]));
+    assert_eq!((&asked["kind"], &asked["verdict"]), (&Value::from("request"), &Value::from("the desk's")));
+    let told = json(&run(&["policy", "explain", "turn/completed", "--json"]));
+    assert_eq!((&told["verdict"], &told["right"]), (&Value::from("passed on"), &Value::from("viewer")));
+}
+
+#[test]
+fn a_method_the_policy_has_not_is_denied_and_the_nearest_is_named() {
+    let unknown = run(&["policy", "explain", "thread/strat"]);
+    assert_eq!((code(&unknown), stdout(&unknown)), (15, String::new()));
+    let said = stderr(&unknown);
+    assert!(said.starts_with("error: denied: not known: thread/strat\n"), "{said}");
+    assert!(said.contains("did you mean thread/start?"), "{said}");
+    let unknown = run(&["policy", "explain", "x\u{1b}[2J"]);
+    assert!(!stderr(&unknown).contains('\x1b'), "{}", stderr(&unknown));
+}
+
+#[test]
+fn the_policy_is_listed_a_line_each() {
+    let (people, scripts) = (stdout(&run(&["policy", "list"])), stdout(&run(&["policy", "list", "--json"])));
+    let names: Vec<Value> = scripts.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(people.lines().count(), names.len());
+    for (line, entry) in people.lines().zip(&names) {
+        let name = entry["name"].as_str().expect("a name");
+        assert!(line.starts_with(name) && line.contains(entry["verdict"].as_str().expect("a verdict")), "{line}");
+    }
+}
+
 const RELAY: &str = "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq";
 
 #[test]

@@ -14,6 +14,7 @@ mod host;
 mod man;
 mod pair;
 mod phone;
+mod policy;
 mod ports;
 mod relay;
 pub mod units;
@@ -63,6 +64,7 @@ enum Command {
     Devices(devices::Devices),
     Phone(phone::Phone),
     Relay(relay::Relay),
+    Policy(policy::Policy),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -99,6 +101,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Devices(args) => block_on(&context, devices::run(args, &context)),
         Command::Phone(args) => block_on(&context, phone::run(args, &context)),
         Command::Relay(args) => block_on(&context, relay::run(args, &context)),
+        Command::Policy(args) => policy::run(&args, &context),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }
