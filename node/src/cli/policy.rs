@@ -231,6 +231,7 @@ fn push_parts(path: &str, shape: &Shape, out: &mut Vec<Taken>) {
             }
             push_parts(&path, of, out);
         }
+        Shape::AtMost(_, _, list) => push_parts(path, list, out),
         Shape::Either(shapes) => shapes.iter().for_each(|shape| push_parts(path, shape, out)),
         Shape::Text(_) | Shape::DataImage(_) | Shape::Bool | Shape::Int(..) | Shape::OneOf(_) | Shape::Json => {}
     }

@@ -29,6 +29,8 @@ pub enum Shape {
     OneOf(&'static [&'static str]),
     /// At most so many values of one shape.
     List(usize, &'static Shape),
+    /// This list, with at most so many objects of one `type` in it.
+    AtMost(usize, &'static str, &'static Shape),
     /// An object with these fields.
     Object(&'static [Field]),
     /// An object whose field `type` says which fields it has; of any other `type`, the fields named last are kept when
@@ -182,6 +184,13 @@ impl Shape {
                 let each = |(i, value)| of.rebuild(value).map_err(|fault| fault.at(format!("{i}")));
                 list.iter().enumerate().map(each).collect::<Result<_, _>>().map(Value::Array)
             }
+            Self::AtMost(max, tag, list) => {
+                let of_type = value.as_array().into_iter().flatten().filter(|value| value["type"] == *tag);
+                if of_type.count() > *max {
+                    return Err(Fault::wrong(self.wanted()));
+                }
+                list.rebuild(value)
+            }
             Self::Object(fields) => rebuild_object(value, fields).map(Value::Object),
             Self::Tagged(variants, _) => {
                 let map = value.as_object().ok_or_else(|| Fault::wrong(self.wanted()))?;
@@ -209,6 +218,7 @@ impl Shape {
             Self::List(max, of) => {
                 Some(value.as_array()?.iter().filter_map(|value| of.filter(value)).take(*max).collect())
             }
+            Self::AtMost(_, _, list) => list.filter(value),
             Self::Object(fields) => filter_fields(value.as_object()?, fields, None),
             Self::Tagged(variants, others) => {
                 let map = value.as_object()?;
@@ -231,9 +241,13 @@ impl Shape {
             Self::Bool => value.is_boolean(),
             Self::Int(min, max) => value.as_i64().is_some_and(|number| (*min..=*max).contains(&number)),
             Self::OneOf(texts) => value.as_str().is_some_and(|text| texts.contains(&text)),
-            Self::DataImage(_) | Self::List(..) | Self::Object(_) | Self::Tagged(..) | Self::Json | Self::Either(_) => {
-                false
-            }
+            Self::DataImage(_)
+            | Self::List(..)
+            | Self::AtMost(..)
+            | Self::Object(_)
+            | Self::Tagged(..)
+            | Self::Json
+            | Self::Either(_) => false,
         };
         fits.then(|| value.clone())
     }
@@ -249,6 +263,7 @@ impl Shape {
             Self::Int(min, max) => format!("a whole number from {min} to {max}"),
             Self::OneOf(texts) => format!("one of {}", texts.join(", ")),
             Self::List(max, _) => format!("a list of at most {max}"),
+            Self::AtMost(max, tag, list) => format!("{}, of them at most {max} of the type {tag}", list.wanted()),
             Self::Object(_) => "an object".into(),
             Self::Json => "left out".into(),
             Self::Tagged(variants, _) => {

@@ -27,14 +27,18 @@ pub(super) const SORT_KEY: Field =
 /// `mention`) or an address that the host would fetch is not for phones.
 pub(super) const INPUT: Field = Field::required(
     "input",
-    Shape::List(
-        8,
-        &Shape::Tagged(
-            &[
-                ("text", &[Field::required("text", Shape::Text(limits::PROMPT))]),
-                ("image", &[Field::required("url", Shape::DataImage(limits::IMAGE))]),
-            ],
-            &[],
+    Shape::AtMost(
+        limits::IMAGES,
+        "image",
+        &Shape::List(
+            8,
+            &Shape::Tagged(
+                &[
+                    ("text", &[Field::required("text", Shape::Text(limits::PROMPT))]),
+                    ("image", &[Field::required("url", Shape::DataImage(limits::IMAGE))]),
+                ],
+                &[],
+            ),
         ),
     ),
 );

@@ -21,6 +21,7 @@ fn least_of(shape: &Shape) -> Value {
         Shape::Int(least, _) => json!(least),
         Shape::OneOf(texts) => json!(texts[0]),
         Shape::List(_, of) => json!([least_of(of)]),
+        Shape::AtMost(_, _, list) => least_of(list),
         Shape::Object(fields) => least(fields),
         Shape::Tagged(variants, _) => tagged(variants[0].0, least(variants[0].1)),
         Shape::Either(shapes) => least_of(&shapes[0]),
@@ -71,7 +72,8 @@ fn near_to(shape: &'static Shape) -> BoxedStrategy<Value> {
         Shape::Bool => any::<bool>().prop_map(Value::from).boxed(),
         Shape::Int(least, most) => (*least..=*most).prop_map(Value::from).boxed(),
         Shape::OneOf(texts) => proptest::sample::select(texts.to_vec()).prop_map(Value::from).boxed(),
-        Shape::List(max, of) => vec(near_to(of), 0..=(*max).min(4)).prop_map(Value::from).boxed(),
+        Shape::List(max, of) => vec(near_to(of), 0..=(*max).min(8)).prop_map(Value::from).boxed(),
+        Shape::AtMost(_, _, list) => near_to(list),
         Shape::Object(fields) => near(fields),
         Shape::Tagged(variants, _) => {
             let each = variants.iter().map(|(tag, fields)| near(fields).prop_map(|object| tagged(tag, object)).boxed());

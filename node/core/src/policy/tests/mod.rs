@@ -183,6 +183,20 @@ fn a_prompt_over_the_limit_is_refused() {
 }
 
 #[test]
+fn a_message_with_more_images_than_the_limit_is_refused() {
+    let url = crate::codex::image::data_url(crate::codex::image::ImageKind::Png, b"\x89PNG\r\n\x1a\nrest");
+    for method in METHODS.iter().filter(|method| method.params.iter().any(|field| field.name == "input")) {
+        let with = |images| {
+            let mut params = generator::least(method.params);
+            params["input"] = vec![json!({"type": "image", "url": url}); images].into();
+            ask(method.name, params)
+        };
+        assert!(with(crate::wire::limits::IMAGES).is_ok(), "{}", method.name);
+        assert!(with(crate::wire::limits::IMAGES + 1).is_err(), "{}", method.name);
+    }
+}
+
+#[test]
 fn names_stand_once_and_host_filled_fields_are_not_the_phones() {
     for (i, method) in METHODS.iter().enumerate() {
         assert!(METHODS[..i].iter().all(|other| other.name != method.name), "{} twice", method.name);
@@ -352,6 +366,10 @@ fn is_named(shape: &Shape, value: &Value) -> bool {
         Shape::OneOf(texts) => texts.iter().any(|text| value == text),
         Shape::List(max, of) => {
             value.as_array().is_some_and(|list| list.len() <= *max && list.iter().all(|value| is_named(of, value)))
+        }
+        Shape::AtMost(max, tag, list) => {
+            let tags = value.as_array().map(|list| list.iter().filter(|of| of["type"].as_str() == Some(*tag)).count());
+            tags.is_some_and(|count| count <= *max) && is_named(list, value)
         }
         Shape::Object(fields) => object(fields, None),
         Shape::Tagged(variants, others) => {

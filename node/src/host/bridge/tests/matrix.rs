@@ -330,6 +330,7 @@ impl Sample<'_> {
             Shape::Int(least, _) => (*least).max(1).into(),
             Shape::OneOf(texts) => texts[0].into(),
             Shape::List(_, of) => json!([self.value(name, of)]),
+            Shape::AtMost(_, _, list) => self.value(name, list),
             Shape::Object(fields) => self.object(fields).into(),
             Shape::Tagged(variants, _) => {
                 let (tag, fields) = variants[0];
