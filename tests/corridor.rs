@@ -5,6 +5,8 @@
 mod app_server;
 #[path = "support/codex.rs"]
 mod codex;
+#[path = "corridor/escalations.rs"]
+mod escalations;
 #[path = "corridor/floor.rs"]
 mod floor;
 #[path = "support/stage.rs"]
