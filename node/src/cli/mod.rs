@@ -3,6 +3,8 @@
 //! A command's `run` takes its arguments and a [`Context`] and returns a [`Failure`] at worst; what it does is in
 //! other rooms (`host`, `demo`, the phone and relay crates). Doc comments of the arguments are the help.
 
+#[cfg(test)]
+mod capabilities;
 mod completions;
 mod context;
 mod demo;
