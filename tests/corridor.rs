@@ -9,6 +9,8 @@ mod codex;
 mod escalations;
 #[path = "corridor/floor.rs"]
 mod floor;
+#[path = "corridor/rights.rs"]
+mod rights;
 #[path = "support/stage.rs"]
 mod stage;
 
