@@ -7,12 +7,12 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | [`threads`] | finding, reading and keeping threads |
-//! | [`turns`] | what has the agent work, and what stops it |
-//! | [`queue`] | messages that wait |
-//! | [`host`] | models, account, what belongs to no thread; the host's own methods |
-//! | [`denied`] | what phones don't do, a line each |
-//! | [`asked`] | what the app-server asks its clients |
+//! | `threads` | finding, reading and keeping threads |
+//! | `turns` | what has the agent work, and what stops it |
+//! | `queue` | messages that wait |
+//! | `host` | models, account, what belongs to no thread; the host's own methods |
+//! | `denied` | what phones don't do, a line each |
+//! | `asked` | what the app-server asks its clients |
 //!
 //! # Rights
 //! Reading a thread takes a viewer, whatever changes something or has the agent work an operator. What can't be tied to
