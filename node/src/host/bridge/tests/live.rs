@@ -236,7 +236,7 @@ impl Phone {
     }
 
     /// The parameters of the next notification of this kind.
-    async fn notified(&mut self, method: &str) -> Value {
+    pub(super) async fn notified(&mut self, method: &str) -> Value {
         loop {
             let notification = self.notification().await;
             if notification.method == method {

@@ -2,6 +2,7 @@
 //! table's own shapes, so a new method is in here by being in the table.
 
 use farhelm_core::codex::image::{ImageKind, data_url};
+use farhelm_core::policy::notifications::{About, NOTIFICATIONS};
 use farhelm_core::policy::{Effect, Field, Method, Shape, Subject, Verdict, table};
 use farhelm_core::wire::envelope::Failure;
 use serde_json::Map;
@@ -340,6 +341,42 @@ impl Sample<'_> {
             }
             Shape::Json => "x".into(),
             Shape::Either(shapes) => self.value(name, &shapes[0]),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_notification_goes_to_those_with_its_right_in_the_folder_of_its_thread() {
+    for entry in NOTIFICATIONS {
+        let mut stage = Stage::following().await;
+        let mut phones = Vec::new();
+        for (seed, right) in (2..).zip(Right::ALL) {
+            phones.push((right, true, stage.phone_with(seed, Grant { right, ..only("/src") }).await));
+        }
+        phones.push((Right::Owner, false, stage.phone_with(WITNESS, only("/other")).await));
+        for (_, covered, phone) in &mut phones {
+            phone.attached.watch(vec!["t".into()]).await;
+            if *covered {
+                phone.shown().await;
+            }
+        }
+        let told = Sample { thread: "t", folder: "/src" }.object(entry.params);
+        stage.tells(entry.name, told.into()).await;
+        // An owner of the folder gets everything; once it has, so have the others whatever is theirs.
+        let (_, _, owner) = &mut phones[Right::ALL.len() - 1];
+        owner.notified(entry.name).await;
+        stage.rules.send_modify(|rules| rules.accept_for_session = true);
+        for (right, covered, phone) in &mut phones {
+            let mut got = *right == Right::Owner && *covered;
+            loop {
+                match phone.told().await {
+                    Envelope::Host(state) if state.rules.accept_for_session => break,
+                    Envelope::Notification(notification) => got |= notification.method == entry.name,
+                    _ => {}
+                }
+            }
+            let theirs = *right >= entry.right && (*covered || entry.subject == About::Host);
+            assert_eq!(got, theirs, "{} for {right}, in its folder: {covered}", entry.name);
         }
     }
 }
