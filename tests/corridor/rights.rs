@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use farhelm::demo::world::{Behind, another_phone};
 use farhelm::host::desk::{Consent, Desk};
-use farhelm_core::codex::approval::Outcome;
+use farhelm::host::settings::{Setting, Value};
+use farhelm_core::codex::approval::{Outcome, Warning};
 use farhelm_core::codex::decision::Decision;
 use farhelm_core::policy::{Folders, Grant, Right};
 use farhelm_phone::{Client, Connection, DecideError, Error, Event, Host, ThreadQuery, Why, key_store};
@@ -166,5 +167,32 @@ async fn a_right_that_is_lowered_or_ends_counts_at_once() {
     state(&guest, |state| matches!(state, Connection::Away { why: Why::Expired, .. })).await;
     assert!(!stage.world.work().join("ran.txt").exists());
     guests.shutdown().await;
+    stage.strike().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accepting_for_the_session_covers_the_same_command_and_is_taken_only_where_it_is_offered() {
+    let Some(stage) = real().await else { return };
+    let on = Value::Switch(true);
+    stage.world.host.settings().set(Setting::AcceptForSession, Some(&on)).expect("it is set");
+    let ask = "ESCALATE cmd=touch again.txt";
+    let file = stage.world.work().join("again.txt");
+    let (started, mut watch) = stage.start(ask).await;
+    let shown = approval(&stage.host).await;
+    assert!(shown.for_session && shown.warnings().contains(&Warning::ForSession), "{shown:?}");
+    stage.host.decide(&shown, Decision::AcceptForSession).await.expect("it is offered");
+    ended(&mut watch, &started.turn).await;
+    std::fs::remove_file(&file).expect("it ran");
+
+    // The same command again runs without a question.
+    let turn = stage.host.send(&started.thread, ask).await.expect("a turn");
+    ended(&mut watch, &turn).await;
+    assert!(file.exists(), "it ran, and nobody was asked");
+    // Another one asks.
+    let turn = stage.host.send(&started.thread, "ESCALATE cmd=touch other.txt").await.expect("a turn");
+    let other = approval(&stage.host).await;
+    stage.host.decide(&other, Decision::Decline).await.expect("it is taken");
+    ended(&mut watch, &turn).await;
+    assert!(!stage.world.work().join("other.txt").exists());
     stage.strike().await;
 }
