@@ -37,7 +37,8 @@ fn generated(item: &Value) -> Option<ImageSource<'_>> {
         return None;
     }
     let filled = |name| text(item, name).filter(|text| !text.is_empty());
-    let here = filled("savedPath").map(ImageSource::File).or_else(|| filled("result").map(ImageSource::Base64));
+    // What stands in the item itself can't have been put in another's place, or deleted.
+    let here = filled("result").map(ImageSource::Base64).or_else(|| filled("savedPath").map(ImageSource::File));
     Some(here.unwrap_or(ImageSource::Elsewhere))
 }
 
@@ -72,6 +73,14 @@ mod tests {
         for (item, expected) in [
             (json!({"type": "imageView", "path": "/shot.png"}), vec![File("/shot.png")]),
             (json!({"type": "imageGeneration", "status": "completed", "result": "AAAA"}), vec![Base64("AAAA")]),
+            (
+                json!({"type": "imageGeneration", "status": "completed", "result": "AAAA", "savedPath": "/a.png"}),
+                vec![Base64("AAAA")],
+            ),
+            (
+                json!({"type": "imageGeneration", "status": "completed", "result": "", "savedPath": "/a.png"}),
+                vec![File("/a.png")],
+            ),
             (json!({"type": "imageGeneration", "status": "completed", "fileId": "f"}), vec![Elsewhere]),
             (json!({"type": "imageGeneration", "status": "inProgress", "result": ""}), vec![]),
             (
