@@ -11,12 +11,15 @@
 //! | `SLOW` | `secs=` (20), `every=` milliseconds (250) | an answer with one word each `every` milliseconds |
 //! | `LONG` | `n=` (2000), `size=` (12), `delay=` milliseconds (0) | an answer of `n` pieces of `size` bytes |
 //! | `ASK` | | a question to the person, which the real Codex asks in plan mode only; the scripted agent asks none |
+//! | `CALL` | `tool=`, `args=`rest of the line, JSON | a tool of Codex's such as `view_image`, or `mcp__server/tool`; the scripted agent has none |
 //! | `FAIL` | `code=` an HTTP status or `context` (500) | the model fails |
 //! | none | | an answer that repeats the prompt |
 //!
 //! Numbers are capped, so that a prompt can't ask for an endless answer.
 
 use std::time::Duration;
+
+use serde_json::Value;
 
 /// What a prompt asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +65,13 @@ pub enum Scenario {
     },
     /// Ask the person something.
     Ask,
+    /// Call a tool of Codex's.
+    Call {
+        /// Its name; that of an MCP server's stands behind its namespace and a slash.
+        tool: String,
+        /// What it is called with.
+        arguments: Value,
+    },
     /// Fail.
     Fail(Failure),
 }
@@ -100,6 +110,10 @@ impl Scenario {
                 delay: Duration::from_millis(number(prompt, "delay", 0, 1000)),
             },
             Some("ASK") => Self::Ask,
+            Some("CALL") => Self::Call {
+                tool: word(prompt, "tool").unwrap_or_default().into(),
+                arguments: rest_of_line(prompt, "args").and_then(|args| args.parse().ok()).unwrap_or_default(),
+            },
             Some("FAIL") => Self::Fail(match word(prompt, "code") {
                 Some("context") => Failure::ContextWindow,
                 code => {
@@ -121,6 +135,7 @@ impl Scenario {
             Self::Slow { .. } => "SLOW",
             Self::Long { .. } => "LONG",
             Self::Ask => "ASK",
+            Self::Call { .. } => "CALL",
             Self::Fail(_) => "FAIL",
         }
     }
@@ -130,6 +145,7 @@ impl Scenario {
         match *self {
             Self::Answer => words(&format!("Scripted answer to: {}", clip(prompt, 300))),
             Self::Ask => words("There is nobody to ask here."),
+            Self::Call { .. } => words("There is no such tool here."),
             Self::Slow { ticks, every } => (0..ticks).map(|i| (every, format!("tick{i} "))).collect(),
             Self::Long { deltas, size, delay } => (0..deltas).map(|i| (delay, piece(i, size))).collect(),
             _ => Vec::new(),
@@ -142,8 +158,8 @@ impl Scenario {
     }
 
     fn command(prompt: &str, escalate: bool) -> Self {
-        let command = after(prompt, "cmd").and_then(|rest| rest.lines().next()).map(str::trim);
-        Self::Command { command: command.unwrap_or("echo hello-from-exec").into(), escalate }
+        let command = rest_of_line(prompt, "cmd").unwrap_or("echo hello-from-exec");
+        Self::Command { command: command.into(), escalate }
     }
 
     fn slow(prompt: &str) -> Self {
@@ -170,6 +186,10 @@ fn file(prompt: &str) -> String {
 
 fn word<'a>(prompt: &'a str, key: &str) -> Option<&'a str> {
     after(prompt, key)?.split_whitespace().next()
+}
+
+fn rest_of_line<'a>(prompt: &'a str, key: &str) -> Option<&'a str> {
+    after(prompt, key)?.lines().next().map(str::trim)
 }
 
 fn number(prompt: &str, key: &str, default: u64, most: u64) -> u64 {
@@ -215,7 +235,7 @@ fn clip(text: &str, chars: usize) -> &str {
     text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
 }
 
-const KEYWORDS: [&str; 8] = ["EXEC", "ESCALATE", "PATCHUPD", "PATCH", "SLOW", "LONG", "ASK", "FAIL"];
+const KEYWORDS: [&str; 9] = ["EXEC", "ESCALATE", "PATCHUPD", "PATCH", "SLOW", "LONG", "ASK", "CALL", "FAIL"];
 
 #[cfg(test)]
 mod tests {

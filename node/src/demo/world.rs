@@ -117,6 +117,11 @@ impl World {
         self.scratch.path()
     }
 
+    /// The scripted model behind the real Codex, if that is what stands behind the host.
+    pub fn model(&self) -> Option<&Model> {
+        self.model.as_ref()
+    }
+
     /// Waits until the host reached its agent; says which version it is.
     pub async fn codex_ready(&self, patience: Duration) -> Result<String, Error> {
         let mut state = self.host.codex();

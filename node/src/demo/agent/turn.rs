@@ -202,7 +202,11 @@ impl Thread {
                 }
             },
             Scenario::Fail(failure) => self.failing(cx, *failure),
-            Scenario::Answer | Scenario::Ask | Scenario::Slow { .. } | Scenario::Long { .. } => {
+            Scenario::Answer
+            | Scenario::Ask
+            | Scenario::Call { .. }
+            | Scenario::Slow { .. }
+            | Scenario::Long { .. } => {
                 self.stream(cx, scenario.deltas(prompt));
             }
         }

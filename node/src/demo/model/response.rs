@@ -31,10 +31,15 @@ pub(crate) fn reply(body: &Value, number: u64) -> Reply {
         (Scenario::Fail(Failure::ContextWindow), _) => return Reply::Stream(stream.failed()),
         (Scenario::Command { command, escalate }, None) => stream.command(body, command, *escalate),
         (Scenario::Ask, None) if offers(body, ASKING) => stream.function(ASKING, &question()),
+        (Scenario::Call { tool, arguments }, None) => stream.function(tool, arguments),
         (Scenario::AddFile { file }, None) => stream.patch(&scenario::add_patch(file)),
         (Scenario::UpdateFile { file, from, to }, None) => stream.patch(&scenario::update_patch(file, from, to)),
         (
-            Scenario::Command { .. } | Scenario::AddFile { .. } | Scenario::UpdateFile { .. } | Scenario::Ask,
+            Scenario::Command { .. }
+            | Scenario::AddFile { .. }
+            | Scenario::UpdateFile { .. }
+            | Scenario::Ask
+            | Scenario::Call { .. },
             Some(output),
         ) => {
             stream.message(scenario.closing(output));
@@ -127,10 +132,17 @@ impl Stream {
         self.function(name, &arguments);
     }
 
-    /// A call of a function that Codex offered.
-    fn function(&mut self, name: &str, arguments: &Value) {
+    /// A call of a function that Codex offered; one of an MCP server's stands behind its namespace and a slash.
+    fn function(&mut self, function: &str, arguments: &Value) {
+        let (namespace, name) = function.split_once('/').map_or((None, function), |(of, name)| (Some(of), name));
         let (arguments, id) = (arguments.to_string(), format!("fc_{:06}", self.number));
-        let item = |arguments: &str| json!({"type": "function_call", "id": id, "call_id": self.call(), "name": name, "arguments": arguments});
+        let item = |arguments: &str| {
+            let mut item = json!({"type": "function_call", "id": id, "call_id": self.call(), "name": name, "arguments": arguments});
+            if let Some(namespace) = namespace {
+                item["namespace"] = namespace.into();
+            }
+            item
+        };
         let (added, done) = (item(""), item(&arguments));
         self.push("response.output_item.added", json!({"output_index": 0, "item": added}));
         let delta = json!({"item_id": id, "output_index": 0, "delta": arguments});
@@ -238,6 +250,18 @@ mod tests {
         );
         let output = json!({"type": "function_call_output", "call_id": "call_000007", "output": "total 0"});
         assert_eq!(answer(&events(json!([user("ESCALATE cmd=ls -l"), output]))), "Done ESCALATE. Tool said: total 0");
+    }
+
+    #[test]
+    fn a_tool_of_a_server_is_called_in_its_namespace() {
+        for (tool, name, namespace) in
+            [("view_image", "view_image", Value::Null), ("mcp__camera/shoot", "shoot", json!("mcp__camera"))]
+        {
+            let call = events(json!([user(&format!("CALL tool={tool} args={{\"path\": \"/a b.png\"}}"))]));
+            let item = &call[call.len() - 2]["item"];
+            assert_eq!((&item["name"], &item["namespace"]), (&json!(name), &namespace));
+            assert_eq!(item["arguments"], r#"{"path":"/a b.png"}"#);
+        }
     }
 
     #[test]
