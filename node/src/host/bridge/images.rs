@@ -3,6 +3,9 @@
 //! ```text
 //!  item id, number ─► the item, from Codex ─► what stands in it ─► bytes ─► an image, or a refusal
 //! ```
+//! Codex is asked turn by turn for that one item. A page of items would hold every image in it: a few large ones are more
+//! than the connection takes in one message, and it would end for everybody.
+//!
 //! The phone never names a path: it names an item, and the host reads only what that item of that thread says. What the
 //! agent wrote there may be anything, so only regular files are read, only up to [`limits::IMAGE`] bytes, and only what
 //! begins like an image is sent. Links are followed: folders of projects are full of them, and a link to what is no
@@ -21,7 +24,7 @@ use farhelm_core::codex::thread::image::{ImageSource, images};
 use farhelm_core::wire::envelope::Failure;
 use farhelm_core::wire::limits;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::request::{failed, refused};
@@ -29,10 +32,14 @@ use crate::host::app_server::AppServer;
 
 /// Images under way at once, over all phones: each takes up to twice [`limits::IMAGE`] of memory.
 const AT_ONCE: usize = 4;
-/// How long reading one may take; a file may lie on a disk that sleeps, or on a network.
+/// How long one may wait for its place, and how long reading it may take: a file may lie on a disk that sleeps, or on a
+/// network.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Pages of items that are looked through for one, of 100 items each, the newest first.
+/// Pages of turns that are looked through for an item, of 100 turns each, the newest first. Codex takes about a
+/// millisecond for a turn (measured with 0.169.0).
 const PAGES: usize = 50;
+/// How long an item is looked for.
+const LOOKING: Duration = Duration::from_secs(30);
 
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +58,8 @@ enum NoImage {
     NoPicture,
     #[error("reading the image took too long; try again")]
     Slow,
+    #[error("the host reads other images already; try again")]
+    Busy,
 }
 
 /// What reads images. Clones share the limit.
@@ -68,43 +77,61 @@ impl Images {
     pub(super) async fn read(&self, app_server: &AppServer, params: &Value) -> Result<Value, Failure> {
         let text = |name| params.get(name).and_then(Value::as_str).unwrap_or_default();
         let index = params.get("index").and_then(Value::as_u64).unwrap_or(0) as usize;
-        let _one = self.0.acquire().await.map_err(|_| refused("the host stops"))?;
-        let item = item(app_server, text("threadId"), text("itemId")).await?;
-        let image = self.image(item, index).await.map_err(|none| refused(&none.to_string()))?;
-        Ok(json!({"mimeType": image.0.mime(), "dataBase64": BASE64.encode(&image.1)}))
+        let place = self.place().await.map_err(|none| refused(&none.to_string()))?;
+        let found = timeout(LOOKING, item(app_server, text("threadId"), text("itemId"))).await;
+        let none = |none: NoImage| refused(&none.to_string());
+        let item = found.map_err(|_| none(NoImage::Slow))??.ok_or_else(|| none(NoImage::Nowhere))?;
+        let (kind, bytes) = image(place, item, index).await.map_err(none)?;
+        Ok(json!({"mimeType": kind.mime(), "dataBase64": BASE64.encode(&bytes)}))
     }
 
-    async fn image(&self, item: Value, index: usize) -> Result<(ImageKind, Vec<u8>), NoImage> {
-        // Files may block, and so does decoding megabytes.
-        let read = tokio::task::spawn_blocking(move || {
-            let bytes = match images(&item).get(index).ok_or(NoImage::Nowhere)? {
-                ImageSource::File(path) => read_file(Path::new(path))?,
-                ImageSource::Base64(data) => decode(data)?,
-                ImageSource::Elsewhere => return Err(NoImage::Elsewhere),
-            };
-            Ok((ImageKind::of(&bytes).ok_or(NoImage::NoPicture)?, bytes))
-        });
-        timeout(PATIENCE, read).await.map_err(|_| NoImage::Slow)?.unwrap_or(Err(NoImage::Slow))
+    async fn place(&self) -> Result<OwnedSemaphorePermit, NoImage> {
+        let place = timeout(PATIENCE, self.0.clone().acquire_owned()).await;
+        place.map_err(|_| NoImage::Busy)?.map_err(|_| NoImage::Busy)
     }
 }
 
-/// The item as Codex has it in this thread.
-async fn item(app_server: &AppServer, thread: &str, id: &str) -> Result<Value, Failure> {
+/// The item as Codex has it in this thread, if it has.
+async fn item(app_server: &AppServer, thread: &str, id: &str) -> Result<Option<Value>, Failure> {
     let mut cursor = Value::Null;
     for _ in 0..PAGES {
-        let asked = json!({"threadId": thread, "limit": 100, "sortDirection": "desc", "cursor": cursor});
-        let mut page = app_server.request("thread/items/list", asked).await.map_err(|error| failed(&error))?;
-        let rows = page.get_mut("data").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
-        let mut items = rows.into_iter().filter_map(|mut row| row.get_mut("item").map(Value::take));
-        if let Some(item) = items.find(|item| item.get("id").and_then(Value::as_str) == Some(id)) {
-            return Ok(item);
+        let asked = json!({
+            "threadId": thread, "itemsView": "notLoaded", "limit": 100, "sortDirection": "desc", "cursor": cursor,
+        });
+        let page = app_server.request("thread/turns/list", asked).await.map_err(|error| failed(&error))?;
+        for turn in rows(&page).filter_map(|turn| turn.get("id")?.as_str()) {
+            let asked = json!({"threadId": thread, "turnId": turn, "itemIds": [id]});
+            let found = app_server.request("thread/items/read", asked).await.map_err(|error| failed(&error))?;
+            let mut items = rows(&found).filter_map(|row| row.get("item"));
+            if let Some(item) = items.find(|item| item.get("id").and_then(Value::as_str) == Some(id)) {
+                return Ok(Some(item.clone()));
+            }
         }
         cursor = page.get("nextCursor").cloned().unwrap_or_default();
         if cursor.is_null() {
             break;
         }
     }
-    Err(refused(&NoImage::Nowhere.to_string()))
+    Ok(None)
+}
+
+fn rows(page: &Value) -> impl Iterator<Item = &Value> {
+    page.get("data").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Files may block, and so does decoding megabytes. A read that is given up goes on until its file answers, and keeps
+/// its place until then.
+async fn image(place: OwnedSemaphorePermit, item: Value, index: usize) -> Result<(ImageKind, Vec<u8>), NoImage> {
+    let read = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        let bytes = match images(&item).get(index).ok_or(NoImage::Nowhere)? {
+            ImageSource::File(path) => read_file(Path::new(path))?,
+            ImageSource::Base64(data) => decode(data)?,
+            ImageSource::Elsewhere => return Err(NoImage::Elsewhere),
+        };
+        Ok((ImageKind::of(&bytes).ok_or(NoImage::NoPicture)?, bytes))
+    });
+    timeout(PATIENCE, read).await.map_err(|_| NoImage::Slow)?.unwrap_or(Err(NoImage::Slow))
 }
 
 fn decode(data: &str) -> Result<Vec<u8>, NoImage> {
@@ -151,7 +178,8 @@ mod tests {
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
 
     async fn of(item: Value, index: usize) -> Result<(ImageKind, Vec<u8>), String> {
-        Images::default().image(item, index).await.map_err(|none| none.to_string())
+        let place = Images::default().place().await.expect("a place");
+        image(place, item, index).await.map_err(|none| none.to_string())
     }
 
     fn view(path: &Path) -> Value {
@@ -205,6 +233,18 @@ mod tests {
             assert!(refusal.contains(why), "{refusal}");
         }
         assert!(of(view(&at("secret.png")), 1).await.unwrap_err().contains("no such image"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_every_place_taken_is_told_so() {
+        let images = Images::default();
+        let mut taken = Vec::new();
+        for _ in 0..AT_ONCE {
+            taken.push(images.place().await.expect("a place"));
+        }
+        assert!(matches!(images.place().await, Err(NoImage::Busy)));
+        taken.pop();
+        assert!(images.place().await.is_ok());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The bridge between an app-server of which every word is the test's, and phones on real channels.
 
 mod floor;
+mod images;
 mod live;
 mod matrix;
 

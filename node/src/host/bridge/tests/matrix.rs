@@ -34,7 +34,7 @@ async fn a_method_is_forwarded_exactly_for_those_who_have_its_right() {
                 );
             } else if method.verdict == Verdict::Own && right >= method.right {
                 // The host looks for the item itself.
-                let nothing = ("thread/items/list", Ok(json!({"data": []})));
+                let nothing = ("thread/turns/list", Ok(json!({"data": []})));
                 let none = stage.refusal(method, asks.clone(), [nothing]).await;
                 assert!(none.contains("no such image"), "{none}");
             } else {
