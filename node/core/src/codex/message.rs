@@ -60,6 +60,8 @@ impl RpcError {
     pub const METHOD_NOT_FOUND: i64 = -32601;
     /// "Server overloaded; retry later."
     pub const OVERLOADED: i64 = -32001;
+    /// None of Codex's: it answered, with more than [`limits::APP_SERVER_MESSAGE`] bytes, which were not kept.
+    pub const TOO_LARGE: i64 = -32900;
 }
 
 /// A message from the app-server.
@@ -91,10 +93,11 @@ pub enum Incoming {
 }
 
 impl Incoming {
-    /// Reads one message of at most [`limits::APP_SERVER_MESSAGE`] bytes.
+    /// Reads one message. Of an answer of more than [`limits::APP_SERVER_MESSAGE`] bytes only which request it is for:
+    /// that one fails, with [`RpcError::TOO_LARGE`]. Any other message of that size is [`Error::TooLong`].
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         if text.len() > limits::APP_SERVER_MESSAGE {
-            return Err(Error::TooLong { length: text.len() });
+            return Self::read_over(text);
         }
         let raw: Raw = serde_json::from_slice(text).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => Error::Shape("a field has the wrong type"),
@@ -102,6 +105,25 @@ impl Incoming {
         })?;
         raw.classify()
     }
+
+    fn read_over(text: &[u8]) -> Result<Self, Error> {
+        let too_long = Error::TooLong { length: text.len() };
+        match serde_json::from_slice(text) {
+            Ok(Head { id: Some(id), method: None }) => {
+                let message =
+                    format!("the answer has {} MiB, more than is taken; ask for less at once", text.len() >> 20);
+                Ok(Self::Response { id, result: Err(RpcError { code: RpcError::TOO_LARGE, message, data: None }) })
+            }
+            _ => Err(too_long),
+        }
+    }
+}
+
+/// What tells an answer from the rest; nothing else of it is kept.
+#[derive(Deserialize)]
+struct Head {
+    id: Option<Id>,
+    method: Option<String>,
 }
 
 /// Any message; which one it is shows by the fields that are there.
@@ -245,6 +267,15 @@ mod tests {
     fn an_oversized_message_is_refused_unread() {
         let text = vec![b' '; limits::APP_SERVER_MESSAGE + 1];
         assert_eq!(Incoming::parse(&text), Err(Error::TooLong { length: text.len() }));
+        let filler = "x".repeat(limits::APP_SERVER_MESSAGE);
+        let told = format!(r#"{{"method":"item/completed","params":{{"x":"{filler}"}}}}"#);
+        assert!(matches!(Incoming::parse(told.as_bytes()), Err(Error::TooLong { .. })));
+        let answer = format!(r#"{{"id":7,"result":{{"x":"{filler}"}}}}"#);
+        let Ok(Incoming::Response { id: Id::Number(7), result: Err(error) }) = Incoming::parse(answer.as_bytes())
+        else {
+            panic!("the request it answers fails")
+        };
+        assert_eq!(error.code, RpcError::TOO_LARGE);
     }
 
     #[test]

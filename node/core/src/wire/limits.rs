@@ -40,3 +40,7 @@ pub const APPROVAL_CONTENT: usize = 1024 * 1024;
 
 /// A message from Codex's app-server, which takes none over 16 MiB itself.
 pub const APP_SERVER_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// A message from Codex's app-server that is read over, so that the request it answers fails and not the connection.
+/// Codex sends whatever it is asked for, and a few turns with images are more than [`APP_SERVER_MESSAGE`].
+pub const APP_SERVER_READ_OVER: usize = 256 * 1024 * 1024;

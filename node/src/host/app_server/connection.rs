@@ -68,8 +68,8 @@ pub enum ConnectionError {
     /// It sent what WebSocket allows and it never sends: bytes, or text that isn't UTF-8.
     #[error("the app-server sent {0}")]
     Unexpected(&'static str),
-    /// It sent a message of more than [`limits::APP_SERVER_MESSAGE`] bytes.
-    #[error("the app-server sent a message of over {} MiB", limits::APP_SERVER_MESSAGE / (1024 * 1024))]
+    /// It sent a message of more than [`limits::APP_SERVER_READ_OVER`] bytes.
+    #[error("the app-server sent a message of over {} MiB", limits::APP_SERVER_READ_OVER / (1024 * 1024))]
     Oversized,
     /// It ended the connection or died.
     #[error("the app-server closed the connection")]
@@ -158,7 +158,15 @@ pub(super) fn received(
     given: Option<Result<Message, tungstenite::Error>>,
 ) -> Result<Option<(Incoming, usize)>, ConnectionError> {
     match given.ok_or(ConnectionError::Closed)?? {
-        Message::Text(text) => Ok(Some((Incoming::parse(text.as_bytes())?, text.len()))),
+        Message::Text(text) => match Incoming::parse(text.as_bytes()) {
+            Ok(incoming) => Ok(Some((incoming, text.len()))),
+            // An item with images, most likely. It is in the history, and the next read of the thread has it.
+            Err(message::Error::TooLong { length }) => {
+                tracing::warn!(length, "a message that is too large was read over");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        },
         Message::Binary(_) => Err(ConnectionError::Unexpected("a binary message")),
         Message::Close(_) => Err(ConnectionError::Closed),
         Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),

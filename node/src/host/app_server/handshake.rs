@@ -39,7 +39,7 @@ impl Connection {
     }
 
     async fn shake_hands(stream: UnixStream) -> Result<Self, ConnectionError> {
-        let limit = Some(limits::APP_SERVER_MESSAGE);
+        let limit = Some(limits::APP_SERVER_READ_OVER);
         let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
         let upgrade = client_async_with_config("ws://localhost/", stream, Some(config)).await;
         let (mut socket, _) = upgrade.map_err(|error| ConnectionError::NoWebSocket(error.to_string()))?;

@@ -22,7 +22,7 @@ use super::access::Access;
 use super::floor::{Asked, Judged};
 use super::followed::Followed;
 use super::roster::{Audience, Roster, Ticket};
-use crate::host::app_server::{AppServer, Epoch, Event, RequestError};
+use crate::host::app_server::{AppServer, Epoch, Event, RequestError, RpcError};
 use crate::host::devices::now_ms;
 use crate::host::folders;
 use crate::host::ledger::Ledger;
@@ -443,7 +443,7 @@ impl Actor {
 
 /// Subscribes to a thread. Its open approvals are asked again by that.
 async fn resume(app_server: &AppServer, defaults: &Defaults, id: String) -> Learned {
-    match app_server.request("thread/resume", resume_params(&id, defaults)).await {
+    match open(app_server, resume_params(&id, defaults)).await {
         Ok(result) => Learned::Subscribed(result),
         Err(RequestError::HeldElsewhere) => {
             match app_server.request("thread/read", json!({ "threadId": id, "includeTurns": false })).await {
@@ -455,6 +455,18 @@ async fn resume(app_server: &AppServer, defaults: &Defaults, id: String) -> Lear
             tracing::debug!(thread = id, %error, "not followed");
             Learned::NotFollowed(id)
         }
+    }
+}
+
+/// Asks for a resume. Turns full of images can be more than is taken at once; then the thread is opened without their
+/// items, which a phone reads page by page.
+pub(super) async fn open(app_server: &AppServer, mut params: Value) -> Result<Value, RequestError> {
+    match app_server.request("thread/resume", params.clone()).await {
+        Err(RequestError::Codex(error)) if error.code == RpcError::TOO_LARGE => {
+            params["initialTurnsPage"] = json!({"limit": 20, "sortDirection": "desc", "itemsView": "notLoaded"});
+            app_server.request("thread/resume", params).await
+        }
+        answered => answered,
     }
 }
 

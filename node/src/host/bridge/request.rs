@@ -15,7 +15,7 @@ use farhelm_core::wire::limits;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::actor::{Command, Learned};
+use super::actor::{Command, Learned, open};
 use super::{Bridge, Stopped};
 use crate::host::app_server::RequestError;
 use crate::host::devices::now_ms;
@@ -42,6 +42,7 @@ impl Bridge {
         let epoch = self.epoch();
         let result = match method.verdict {
             Verdict::Own => self.own(method, &params).await?,
+            _ if method.name == "thread/resume" => open(&self.app_server, params).await.map_err(|e| failed(&e))?,
             _ => self.app_server.request(method.name, params).await.map_err(|e| failed(&e))?,
         };
         self.read_back(method, &result).await?;

@@ -48,11 +48,9 @@ async fn what_is_told_during_the_handshake_comes_after_up() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_that_can_not_be_read_end_the_connection_and_another_is_made() {
-    let oversized = "x".repeat(APP_SERVER_MESSAGE + 1);
     let faults = [
         (Message::text("{\"method\":"), "invalid JSON"),
         (Message::text("[1,2]"), "no message"),
-        (Message::text(oversized), "over 16 MiB"),
         (Message::binary(b"{}".to_vec()), "a binary message"),
         (Message::Close(None), "closed the connection"),
     ];
@@ -71,6 +69,22 @@ async fn messages_that_can_not_be_read_end_the_connection_and_another_is_made() 
     let (answer, ()) =
         tokio::join!(desk.app_server.request("model/list", json!({})), peer.answers("model/list", json!(1)));
     assert_eq!(answer.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_fails_its_request_and_nothing_else() {
+    let fake = Fake::listen();
+    let (mut desk, mut peer, epoch) = fake.connected().await;
+    let large = json!({"image": "x".repeat(APP_SERVER_MESSAGE)});
+    let (outcome, ()) =
+        tokio::join!(desk.app_server.request("thread/resume", json!({})), peer.answers("thread/resume", large.clone()));
+    assert!(matches!(outcome, Err(RequestError::Codex(error)) if error.code == RpcError::TOO_LARGE));
+    // What it tells of that size is read over.
+    peer.says(json!({"method": "item/completed", "params": large})).await;
+    peer.says(json!({"method": "configWarning", "params": {}})).await;
+    let next = desk.events.recv().await;
+    let Some(Event::Notification { epoch: of, method, .. }) = next else { panic!("{next:?}") };
+    assert_eq!((of, method.as_str()), (epoch, "configWarning"));
 }
 
 #[tokio::test(start_paused = true)]
