@@ -98,7 +98,7 @@ fn options(codex: &Path, home: &CodexHome) -> Options {
         codex: Some(codex.to_owned()),
         codex_home: Some(home.path()),
         runtime_dir: home.folder("run"),
-        environment: Vec::new(),
+        environment: vec![("HOME".into(), home.path().display().to_string())],
     }
 }
 

@@ -116,7 +116,7 @@ async fn app_server(home: &CodexHome, codex: PathBuf) -> (AppServer, mpsc::Recei
         codex: Some(codex),
         codex_home: Some(home.path()),
         runtime_dir: home.folder("run"),
-        environment: Vec::new(),
+        environment: vec![("HOME".into(), home.path().display().to_string())],
     };
     let (app_server, events) = AppServer::start(Source::Own, options);
     within(app_server.state().wait_for(|state| matches!(state, State::Ready { .. }))).await.expect("it runs");

@@ -133,6 +133,9 @@ async fn a_thread_starts_in_another_folder_that_codex_trusts() {
     drop(tokio::time::timeout(PATIENCE, offered).await.expect("in time").expect("a host"));
     let options = StartOptions { folder: Some(other.clone()), ..StartOptions::from("hello") };
     let started = stage.host.start(options).await.expect("a thread");
+    // Before the end of its first turn a thread can't be read for sure.
+    let mut watch = stage.host.watch(&started.thread).await.expect("to follow it");
+    ended(&mut watch, &started.turn).await;
     assert_eq!(real(&mut desk, &started.thread).await["cwd"], other.as_str());
     stage.strike().await;
 }

@@ -196,7 +196,10 @@ fn options(codex: Option<PathBuf>, path: &Path) -> Options {
         codex_home: Some(path.join("codex")),
         runtime_dir: path.join("run"),
         // Codex refuses helper programs below the temporary folder; ours is apart.
-        environment: vec![("TMPDIR".into(), path.join("tmp").display().to_string())],
+        // Commands run in a login shell; its profile shall be nobody's.
+        environment: [("TMPDIR", path.join("tmp")), ("HOME", path.to_owned())]
+            .map(|(name, place)| (name.to_owned(), place.display().to_string()))
+            .to_vec(),
     }
 }
 
