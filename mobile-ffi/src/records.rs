@@ -179,6 +179,8 @@ pub enum Why {
     Expired,
     /// The host's owner has switched remote connections off.
     SwitchedOff,
+    /// The host can not store anything, so it takes nothing.
+    StoreFailed,
     /// Whoever answered isn't the paired host.
     OtherHost,
     /// The two programs don't understand each other.
@@ -258,6 +260,7 @@ impl From<phone::Why> for Why {
             phone::Why::Refused => Self::Refused,
             phone::Why::Expired => Self::Expired,
             phone::Why::SwitchedOff => Self::SwitchedOff,
+            phone::Why::StoreFailed => Self::StoreFailed,
             phone::Why::OtherHost => Self::OtherHost,
             phone::Why::Unsupported => Self::Unsupported,
             phone::Why::Stopped => Self::Stopped,

@@ -75,7 +75,9 @@ fn every_word_that_travels_is_on_the_page() {
         [Refusal::Declined, Refusal::Expired, Refusal::Spent, Refusal::SwitchedOff, Refusal::Unavailable]
             .map(|w| word(&w))
             .to_vec(),
-        [D::Over, D::NotWhatIsShown, D::Late, D::TooLarge, D::NotOffered, D::NotAllowed].map(|w| word(&w)).to_vec(),
+        [D::Over, D::NotWhatIsShown, D::Late, D::TooLarge, D::NotOffered, D::NotAllowed, D::OutcomeUnknown]
+            .map(|w| word(&w))
+            .to_vec(),
         [F::Policy, F::Codex, F::CodexAway, F::OutcomeUnknown, F::Busy].map(|w| word(&w)).to_vec(),
         [Decision::Accept, Decision::AcceptForSession, Decision::Decline, Decision::Cancel].map(|w| word(&w)).to_vec(),
         [
@@ -84,6 +86,7 @@ fn every_word_that_travels_is_on_the_page() {
             CloseReason::Replaced,
             CloseReason::Expired,
             CloseReason::SwitchedOff,
+            CloseReason::StoreFailed,
         ]
         .map(|w| word(&w))
         .to_vec(),

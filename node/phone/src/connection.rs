@@ -81,6 +81,8 @@ pub enum Why {
     Expired,
     /// The host's owner has switched remote connections off.
     SwitchedOff,
+    /// The host can't store anything, so it takes nothing.
+    StoreFailed,
     /// Whoever answered isn't the paired host.
     OtherHost,
     /// The two programs don't understand each other.
@@ -106,6 +108,7 @@ impl fmt::Display for Why {
             Self::SwitchedOff => {
                 "the host's owner has switched remote connections off; on again at the desk with `farhelm host settings set remote_connections on`"
             }
+            Self::StoreFailed => "the host can not store anything; free space on its disk",
             Self::OtherHost => {
                 "another host answered in its place; do not trust this network, and pair again if it stays so"
             }
@@ -126,6 +129,7 @@ impl From<&channel::Error> for Why {
             | channel::Error::Handshake(Handshake::Refused(Refusal::Expired)) => Self::Expired,
             channel::Error::Closed(CloseReason::SwitchedOff)
             | channel::Error::Handshake(Handshake::Refused(Refusal::SwitchedOff)) => Self::SwitchedOff,
+            channel::Error::Closed(CloseReason::StoreFailed) => Self::StoreFailed,
             channel::Error::Handshake(Handshake::OtherHost | Handshake::Unproven) => Self::OtherHost,
             channel::Error::Handshake(Handshake::Refused(_) | Handshake::Removed(_)) => Self::Refused,
             channel::Error::Handshake(_) | channel::Error::Envelope(_) => Self::Unsupported,
@@ -161,6 +165,7 @@ mod tests {
             (Error::Handshake(Handshake::Refused(Refusal::Expired)), Why::Expired),
             (Error::Closed(CloseReason::SwitchedOff), Why::SwitchedOff),
             (Error::Handshake(Handshake::Refused(Refusal::SwitchedOff)), Why::SwitchedOff),
+            (Error::Closed(CloseReason::StoreFailed), Why::StoreFailed),
             (Error::Handshake(Handshake::OtherHost), Why::OtherHost),
             (Error::Handshake(Handshake::Unproven), Why::OtherHost),
             (Error::Handshake(Handshake::Refused(Refusal::Unavailable)), Why::Refused),

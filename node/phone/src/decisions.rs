@@ -80,6 +80,7 @@ impl From<DecisionRefusal> for DecideError {
             DecisionRefusal::TooLarge => Self::NotShownWhole,
             DecisionRefusal::NotOffered => Self::NotOffered,
             DecisionRefusal::NotAllowed => Self::NotAllowed,
+            DecisionRefusal::OutcomeUnknown => Self::OutcomeUnknown,
         }
     }
 }

@@ -15,6 +15,7 @@
 
 pub mod handshake;
 mod key_schedule;
+pub mod log;
 pub mod record;
 pub mod transcript;
 

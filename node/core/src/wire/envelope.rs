@@ -11,9 +11,10 @@ use super::{cbor, limits};
 use crate::codex::approval::{Approval, Key, Outcome};
 use crate::codex::decision::SignedDecision;
 use crate::codex::question::{Answers, Question};
-use crate::codex::thread::Thread;
+use crate::codex::thread::{Thread, TurnStatus};
 use crate::identity::NodeId;
 use crate::policy::{Entitlement, Rules};
+use crate::session::log::Position;
 
 /// One message, opened.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,8 @@ pub enum Envelope {
     Decision(SignedDecision),
     /// Phone → host: a person answered a question.
     Answers(Answers),
+    /// Phone → host: where this phone stands; the first thing on every path.
+    Attach(Attach),
     /// Host → phone: the answer to a request.
     Response(Response),
     /// Host → phone: what Codex reports about a followed thread, or about all.
@@ -46,12 +49,20 @@ pub enum Envelope {
     Questions(Questions),
     /// Host → phone: a new question.
     Question(Question),
+    /// Host → phone: where the host stands; its first thing on every path.
+    Attached(Attached),
+    /// Host → phone: a turn is over.
+    TurnEnded(TurnEnded),
     /// Either way: are you there? Answered by `Pong` with the same number.
     Ping(Beat),
     /// Either way: the answer to `Ping`.
     Pong(Beat),
     /// Either way: the session ends here, on purpose.
     Closing(Closing),
+    /// Either way: an envelope of the log.
+    Entry(Entry),
+    /// Either way: every entry up to this one is stored.
+    Ack(Ack),
     /// A kind this version doesn't know; skipped.
     Unknown(u16),
 }
@@ -65,6 +76,51 @@ pub struct Request {
     pub method: String,
     /// The parameters as JSON text.
     pub params: ByteBuf,
+}
+
+/// Where a phone stands. Its unacknowledged entries follow at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// Counted up by the phone, and stored, before every path: of two paths the one with the higher number counts.
+    pub generation: u64,
+    /// Its log, and what it has of the host's.
+    pub position: Position,
+}
+
+/// Where the host stands with a phone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// Its log for this phone, and what it has of the phone's.
+    pub position: Position,
+    /// The highest generation that it has met, if the phone's isn't higher: this path is read for acknowledgements only.
+    pub superseded: Option<u64>,
+}
+
+/// An entry of the sender's log: sent again on each path until it is acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its number; the next entry has the next one.
+    pub seq: u64,
+    /// The envelope that it holds, encoded.
+    pub body: ByteBuf,
+}
+
+/// What is stored of the receiver's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The last entry stored.
+    pub upto: u64,
+}
+
+/// A turn that is over, told to every device that may see its thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnEnded {
+    /// Its thread.
+    pub thread: String,
+    /// The turn.
+    pub turn: String,
+    /// How it ended.
+    pub status: TurnStatus,
 }
 
 /// The threads a phone follows.
@@ -206,6 +262,8 @@ pub enum DecisionRefusal {
     NotOffered,
     /// This device may not decide.
     NotAllowed,
+    /// The host was ended while it answered Codex: it may or may not have counted.
+    OutcomeUnknown,
 }
 
 /// A number to be sent back.
@@ -236,6 +294,8 @@ pub enum CloseReason {
     Expired,
     /// The host's owner has switched remote connections off.
     SwitchedOff,
+    /// The host can't store anything (its disk is full, perhaps), so it takes nothing.
+    StoreFailed,
 }
 
 impl Envelope {
@@ -246,6 +306,7 @@ impl Envelope {
             Self::Watch(body) => encode(2, body),
             Self::Decision(body) => encode(3, body),
             Self::Answers(body) => encode(4, body),
+            Self::Attach(body) => encode(5, body),
             Self::Response(body) => encode(16, body),
             Self::Notification(body) => encode(17, body),
             Self::Host(body) => encode(18, body),
@@ -256,9 +317,13 @@ impl Envelope {
             Self::Decided(body) => encode(23, body),
             Self::Questions(body) => encode(24, body),
             Self::Question(body) => encode(25, body),
+            Self::Attached(body) => encode(26, body),
+            Self::TurnEnded(body) => encode(27, body),
             Self::Ping(body) => encode(32, body),
             Self::Pong(body) => encode(33, body),
             Self::Closing(body) => encode(34, body),
+            Self::Entry(body) => encode(36, body),
+            Self::Ack(body) => encode(37, body),
             Self::Unknown(kind) => encode(*kind, &()),
         }
     }
@@ -271,6 +336,7 @@ impl Envelope {
             2 => Self::Watch(read(&body)?),
             3 => Self::Decision(read(&body)?),
             4 => Self::Answers(read(&body)?),
+            5 => Self::Attach(read(&body)?),
             16 => Self::Response(read(&body)?),
             17 => Self::Notification(read(&body)?),
             18 => Self::Host(read(&body)?),
@@ -281,9 +347,13 @@ impl Envelope {
             23 => Self::Decided(read(&body)?),
             24 => Self::Questions(read(&body)?),
             25 => Self::Question(read(&body)?),
+            26 => Self::Attached(read(&body)?),
+            27 => Self::TurnEnded(read(&body)?),
             32 => Self::Ping(read(&body)?),
             33 => Self::Pong(read(&body)?),
             34 => Self::Closing(read(&body)?),
+            36 => Self::Entry(read(&body)?),
+            37 => Self::Ack(read(&body)?),
             unknown => Self::Unknown(unknown),
         })
     }

@@ -9,6 +9,7 @@ use crate::codex::question::{Ask, Choice};
 use crate::codex::thread::{Item, ItemKind, Progress, Status, Turn, TurnStatus};
 use crate::identity::Identity;
 use crate::policy::Right;
+use crate::session::log::Heard;
 use crate::vectors::{check, counting, diagnostic, hex, unhex};
 
 #[derive(Serialize)]
@@ -162,6 +163,11 @@ fn question() -> Question {
     Question { key: key(), thread: "t1".into(), turn: "u1".into(), item: "i3".into(), asks: vec![ask] }
 }
 
+fn position(heard: Option<u64>) -> Position {
+    let heard = heard.map(|upto| Heard { log: ByteArray::new(counting(0x91)), upto });
+    Position { log: ByteArray::new(counting(0x81)), first: 3, heard }
+}
+
 /// At least one of every kind, and one of every form that differs.
 pub(crate) fn envelopes() -> Vec<Envelope> {
     let id = ByteArray::new(counting(0x51));
@@ -190,6 +196,12 @@ pub(crate) fn envelopes() -> Vec<Envelope> {
         Envelope::Ping(Beat { n: 1 }),
         Envelope::Pong(Beat { n: 1 }),
         Envelope::Closing(Closing { reason: CloseReason::Stopping }),
+        Envelope::Attach(Attach { generation: 7, position: position(Some(4)) }),
+        Envelope::Attached(Attached { position: position(None), superseded: None }),
+        Envelope::Attached(Attached { position: position(Some(4)), superseded: Some(8) }),
+        Envelope::TurnEnded(TurnEnded { thread: "t1".into(), turn: "u1".into(), status: TurnStatus::Completed }),
+        Envelope::Entry(Entry { seq: 5, body: ByteBuf::from(Envelope::Ping(Beat { n: 1 }).encode()) }),
+        Envelope::Ack(Ack { upto: 5 }),
     ]
 }
 
@@ -213,6 +225,11 @@ pub(crate) fn describe(envelope: &Envelope) -> (&'static str, &'static str) {
         Envelope::Ping(_) => ("Ping", "either"),
         Envelope::Pong(_) => ("Pong", "either"),
         Envelope::Closing(_) => ("Closing", "either"),
+        Envelope::Attach(_) => ("Attach", "phone"),
+        Envelope::Attached(_) => ("Attached", "host"),
+        Envelope::TurnEnded(_) => ("TurnEnded", "host"),
+        Envelope::Entry(_) => ("Entry", "either"),
+        Envelope::Ack(_) => ("Ack", "either"),
         Envelope::Unknown(_) => ("Unknown", "nobody"),
     }
 }
