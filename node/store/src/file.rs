@@ -11,14 +11,40 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableDefinition, TableError};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableDefinition, TableError,
+    WriteTransaction,
+};
 
 use crate::{Error, device, offer, relay};
 
-/// What the tables mean. A version that changes this reads the older ones; an older program refuses the newer.
-const SCHEMA: u64 = 1;
+/// What a kind of file holds.
+pub(crate) struct Layout {
+    /// Under which its schema's number stands: one kind isn't taken for another.
+    pub(crate) kind: &'static str,
+    /// What the tables mean. A version that changes this reads the older ones; an older program refuses the newer.
+    pub(crate) schema: u64,
+    /// Makes every table, so that a reader never finds one missing.
+    pub(crate) create: fn(&WriteTransaction) -> Result<(), Error>,
+    /// What to do without it.
+    pub(crate) instead: &'static str,
+}
+
+/// Who is paired, and what goes with that.
+pub(crate) const STORE: Layout = Layout {
+    kind: "version",
+    schema: 1,
+    create: |transaction| {
+        device::DEVICES.write(transaction)?;
+        device::TOMBSTONES.write(transaction)?;
+        offer::OFFERS.write(transaction)?;
+        relay::RELAYS.write(transaction)?;
+        Ok(())
+    },
+    instead: "restore a backup, or move it away and pair your phones again",
+};
+
 const SCHEMA_TABLE: TableDefinition<'static, &'static str, u64> = TableDefinition::new("farhelm.schema");
-const SCHEMA_KEY: &str = "version";
 
 /// redb would take 1 GiB.
 const CACHE: usize = 4 * 1024 * 1024;
@@ -64,30 +90,31 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// It is one, and damaged.
-    #[error(
-        "{} is damaged ({detail}) and is left as it is; restore a backup, or move it away and pair your phones again",
-        path.display()
-    )]
+    #[error("{} is damaged ({detail}) and is left as it is; {instead}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Where.
         detail: String,
+        /// What to do.
+        instead: &'static str,
     },
     /// A newer version wrote it.
-    #[error("{} was written by a newer Farhelm (its schema is {found}, this one knows {SCHEMA}); update farhelm", path.display())]
+    #[error("{} was written by a newer Farhelm (its schema is {found}, this one knows {known}); update farhelm", path.display())]
     Newer {
         /// The file.
         path: PathBuf,
         /// The schema it has.
         found: u64,
+        /// The highest one that this version reads.
+        known: u64,
     },
 }
 
-pub(crate) fn open(path: &Path) -> Result<Database, OpenError> {
+pub(crate) fn open(path: &Path, layout: &Layout) -> Result<Database, OpenError> {
     let file = match open_existing(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create(path).map_err(|source| OpenError::Io { action: "create", path: path.to_owned(), source })?;
+            create(path, layout).map_err(|source| OpenError::Io { action: "create", path: path.to_owned(), source })?;
             open_existing(path)
         }
         opened => opened,
@@ -103,9 +130,9 @@ pub(crate) fn open(path: &Path) -> Result<Database, OpenError> {
         Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(source)) => return Err(io_error("lock")(source)),
     }
-    examine(path, &file)?;
+    examine(path, &file, layout)?;
     file.unlock().map_err(io_error("unlock"))?;
-    FileBackend::new(file).and_then(build).map_err(|error| failure(path, error))
+    FileBackend::new(file).and_then(build).map_err(|error| failure(path, error, layout))
 }
 
 fn open_existing(path: &Path) -> io::Result<File> {
@@ -117,12 +144,12 @@ fn build(backend: impl StorageBackend) -> Result<Database, DatabaseError> {
 }
 
 /// Makes an empty store. If somebody else made one meanwhile, theirs stays.
-fn create(path: &Path) -> io::Result<()> {
+fn create(path: &Path, layout: &Layout) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let new = path.with_file_name(name);
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&new)?;
-    let linked = build_empty(file).map_err(io::Error::other).and_then(|()| fs::hard_link(&new, path));
+    let linked = build_empty(file, layout).map_err(io::Error::other).and_then(|()| fs::hard_link(&new, path));
     fs::remove_file(&new)?;
     match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -132,11 +159,15 @@ fn create(path: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-fn build_empty(file: File) -> Result<(), redb::Error> {
-    let database = build(FileBackend::new(file)?)?;
+fn build_empty(file: File, layout: &Layout) -> Result<(), redb::Error> {
+    furnish(&build(FileBackend::new(file)?)?, layout)
+}
+
+/// Makes the tables of an empty database.
+pub(crate) fn furnish(database: &Database, layout: &Layout) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
-    transaction.open_table(SCHEMA_TABLE)?.insert(SCHEMA_KEY, SCHEMA)?;
-    create_tables(&transaction).map_err(|error| match error {
+    transaction.open_table(SCHEMA_TABLE)?.insert(layout.kind, layout.schema)?;
+    (layout.create)(&transaction).map_err(|error| match error {
         Error::Storage(error) => *error,
         other => redb::Error::Corrupted(other.to_string()),
     })?;
@@ -144,17 +175,8 @@ fn build_empty(file: File) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// So that a reader never finds a table missing.
-fn create_tables(transaction: &redb::WriteTransaction) -> Result<(), Error> {
-    device::DEVICES.write(transaction)?;
-    device::TOMBSTONES.write(transaction)?;
-    offer::OFFERS.write(transaction)?;
-    relay::RELAYS.write(transaction)?;
-    Ok(())
-}
-
 /// Checks every page and the schema, on a copy.
-fn examine(path: &Path, file: &File) -> Result<(), OpenError> {
+fn examine(path: &Path, file: &File, layout: &Layout) -> Result<(), OpenError> {
     let copy = || {
         let mut bytes = Vec::new();
         file.take(LENGTH_LIMIT + 1).read_to_end(&mut bytes)?;
@@ -164,10 +186,11 @@ fn examine(path: &Path, file: &File) -> Result<(), OpenError> {
     if bytes.is_empty() || bytes.len() as u64 > LENGTH_LIMIT {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
-    let database = in_memory(&bytes).map_err(|error| verdict(path, error))?;
-    match schema(&database).map_err(|error| verdict(path, error))? {
-        Some(SCHEMA) => Ok(()),
-        Some(found) if found > SCHEMA => Err(OpenError::Newer { path: path.to_owned(), found }),
+    let database = in_memory(&bytes).map_err(|error| verdict(path, error, layout))?;
+    let known = layout.schema;
+    match schema(&database, layout.kind).map_err(|error| verdict(path, error, layout))? {
+        Some(found) if found == known => Ok(()),
+        Some(found) if found > known => Err(OpenError::Newer { path: path.to_owned(), found, known }),
         _ => Err(OpenError::Foreign { path: path.to_owned() }),
     }
 }
@@ -180,10 +203,10 @@ fn in_memory(bytes: &[u8]) -> Result<Database, DatabaseError> {
 }
 
 /// The schema's version, if the database says that it is ours.
-fn schema(database: &Database) -> Result<Option<u64>, DatabaseError> {
+fn schema(database: &Database, kind: &str) -> Result<Option<u64>, DatabaseError> {
     let transaction = database.begin_read().map_err(|error| StorageError::Corrupted(error.to_string()))?;
     match transaction.open_table(SCHEMA_TABLE) {
-        Ok(table) => Ok(table.get(SCHEMA_KEY)?.map(|version| version.value())),
+        Ok(table) => Ok(table.get(kind)?.map(|version| version.value())),
         Err(TableError::Storage(error)) => Err(error.into()),
         // No such table, or one of another type: another program's.
         Err(_) => Ok(None),
@@ -191,24 +214,26 @@ fn schema(database: &Database) -> Result<Option<u64>, DatabaseError> {
 }
 
 /// What an error in the copy says about the file. Memory doesn't fail: what can't be read there was cut off.
-fn verdict(path: &Path, error: DatabaseError) -> OpenError {
+fn verdict(path: &Path, error: DatabaseError, layout: &Layout) -> OpenError {
     let path = path.to_owned();
     match error {
         // This is how redb says that the magic number isn't its own.
         DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
             OpenError::Foreign { path }
         }
-        DatabaseError::Storage(StorageError::Corrupted(detail)) => OpenError::Damaged { path, detail },
-        other => OpenError::Damaged { path, detail: other.to_string() },
+        DatabaseError::Storage(StorageError::Corrupted(detail)) => {
+            OpenError::Damaged { path, detail, instead: layout.instead }
+        }
+        other => OpenError::Damaged { path, detail: other.to_string(), instead: layout.instead },
     }
 }
 
 /// What an error says about a file that was found to be whole.
-fn failure(path: &Path, error: DatabaseError) -> OpenError {
+fn failure(path: &Path, error: DatabaseError, layout: &Layout) -> OpenError {
     let path = path.to_owned();
     match error {
         DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path },
         DatabaseError::Storage(StorageError::Io(source)) => OpenError::Io { action: "open", path, source },
-        other => OpenError::Damaged { path, detail: other.to_string() },
+        other => OpenError::Damaged { path, detail: other.to_string(), instead: layout.instead },
     }
 }

@@ -4,7 +4,9 @@
 //! SIGKILL at any instruction loses nothing that was acknowledged. Calls block for a sync of the disk (milliseconds):
 //! from async code go through a blocking thread. There is no clock here; the caller passes Unix milliseconds.
 //!
-//! It isn't a cache, nor a log of what happened: audit and cursors are not here yet.
+//! A second file, the [`Journal`], holds what must survive of sessions, at the host and at the phone. They are two files
+//! because they are worth different care: what is lost with the first is who is paired, with the second what was on its
+//! way. Neither is a cache, nor a log of what happened: audit is not here yet.
 //!
 //! # Why redb
 //! Pure Rust without a C compiler for each phone and desk, one file, copy-on-write B-trees with checksums, a commit
@@ -17,6 +19,7 @@
 //! pages keep what they held until they are used again. Whoever reads the file can pretend to the host to be a paired
 //! phone only with the phone's own key as well.
 
+pub mod journal;
 pub mod offer;
 
 mod device;
@@ -32,12 +35,13 @@ use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 pub use device::{Device, Newcomer};
 pub use file::OpenError;
+pub use journal::Journal;
 
 /// Why the store couldn't answer or change. Nothing was changed then (but see [`Error::Storage`]).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The disk or the file failed us. If a commit fails, only opening the store again tells whether it happened.
-    #[error("the host's store failed: {0}; check the disk, then start the host again")]
+    #[error("the store failed: {0}; check the disk and make room on it, then start again")]
     Storage(Box<redb::Error>),
     /// A value isn't what this version wrote.
     #[error(
@@ -80,7 +84,7 @@ impl Store {
     /// Opens the store at `path`, or makes an empty one there (mode 0600). A file that isn't a whole store of ours is
     /// refused and not touched.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        file::open(path).map(|database| Self { database })
+        file::open(path, &file::STORE).map(|database| Self { database })
     }
 
     fn read(&self) -> Result<ReadTransaction, Error> {
