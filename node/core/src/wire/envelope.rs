@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_bytes::{ByteArray, ByteBuf};
 
+use super::stream::{Delta, StreamOpen};
 use super::{cbor, limits};
 use crate::codex::approval::{Approval, Key, Outcome};
 use crate::codex::decision::SignedDecision;
@@ -37,6 +38,10 @@ pub enum Envelope {
     Host(HostState),
     /// Host → phone: a followed thread as it stands now; notifications continue from here.
     Snapshot(Snapshot),
+    /// Host → phone: a text goes on ([`super::stream`]).
+    Delta(Delta),
+    /// Host → phone: a text begins ([`super::stream`]).
+    StreamOpen(StreamOpen),
     /// Host → phone: every approval that is open now; at attach.
     Approvals(Approvals),
     /// Host → phone: a new approval.
@@ -319,6 +324,8 @@ impl Envelope {
             Self::Question(body) => encode(25, body),
             Self::Attached(body) => encode(26, body),
             Self::TurnEnded(body) => encode(27, body),
+            Self::Delta(body) => encode(28, body),
+            Self::StreamOpen(body) => encode(30, body),
             Self::Ping(body) => encode(32, body),
             Self::Pong(body) => encode(33, body),
             Self::Closing(body) => encode(34, body),
@@ -349,6 +356,8 @@ impl Envelope {
             25 => Self::Question(read(&body)?),
             26 => Self::Attached(read(&body)?),
             27 => Self::TurnEnded(read(&body)?),
+            28 => Self::Delta(read(&body)?),
+            30 => Self::StreamOpen(read(&body)?),
             32 => Self::Ping(read(&body)?),
             33 => Self::Pong(read(&body)?),
             34 => Self::Closing(read(&body)?),

@@ -4,5 +4,6 @@ pub mod cbor;
 pub mod envelope;
 pub mod fragment;
 pub mod limits;
+pub mod stream;
 
 pub use envelope::Envelope;

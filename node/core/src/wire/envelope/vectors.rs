@@ -200,6 +200,13 @@ pub(crate) fn envelopes() -> Vec<Envelope> {
         Envelope::Attached(Attached { position: position(None), superseded: None }),
         Envelope::Attached(Attached { position: position(Some(4)), superseded: Some(8) }),
         Envelope::TurnEnded(TurnEnded { thread: "t1".into(), turn: "u1".into(), status: TurnStatus::Completed }),
+        Envelope::StreamOpen(StreamOpen {
+            s: 0,
+            method: "item/agentMessage/delta".into(),
+            params: ByteBuf::from(r#"{"itemId":"i1","threadId":"t1","turnId":"u1"}"#),
+            t: "The ".into(),
+        }),
+        Envelope::Delta(Delta { s: 0, o: 4, t: "answer is 42".into() }),
         Envelope::Entry(Entry { seq: 5, body: ByteBuf::from(Envelope::Ping(Beat { n: 1 }).encode()) }),
         Envelope::Ack(Ack { upto: 5 }),
     ]
@@ -228,6 +235,8 @@ pub(crate) fn describe(envelope: &Envelope) -> (&'static str, &'static str) {
         Envelope::Attach(_) => ("Attach", "phone"),
         Envelope::Attached(_) => ("Attached", "host"),
         Envelope::TurnEnded(_) => ("TurnEnded", "host"),
+        Envelope::Delta(_) => ("Delta", "host"),
+        Envelope::StreamOpen(_) => ("StreamOpen", "host"),
         Envelope::Entry(_) => ("Entry", "either"),
         Envelope::Ack(_) => ("Ack", "either"),
         Envelope::Unknown(_) => ("Unknown", "nobody"),
