@@ -16,6 +16,7 @@
 //! An audit log: Codex reports no item for a command the sandbox denied quickly, and keeps none for one that was
 //! declined.
 
+mod digest;
 mod facts;
 pub mod image;
 mod item;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::{Change, Terms};
 
+pub use digest::{ThreadDigest, TurnDigest};
 pub use facts::{Goal, GoalStatus, Note, NoteKind, Plan, Step, StepStatus, Usage};
 pub use item::{Item, ItemKind, Progress};
 pub use pages::{Hit, Page, Placed};
@@ -218,12 +220,16 @@ impl Turn {
     const DIFF: usize = 1024 * 1024;
 
     fn weight(&self) -> usize {
+        self.weight_without_items() + self.items.iter().map(Item::weight).sum::<usize>()
+    }
+
+    fn weight_without_items(&self) -> usize {
         let failure = match &self.status {
             TurnStatus::Failed(text) => text.len(),
             _ => 0,
         };
         let texts = self.id.len() + self.diff.len() + self.notice.as_ref().map_or(0, String::len) + failure;
-        128 + texts + self.plan.weight() + self.items.iter().map(Item::weight).sum::<usize>()
+        128 + texts + self.plan.weight()
     }
 }
 

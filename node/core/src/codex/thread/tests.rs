@@ -7,6 +7,7 @@ use super::*;
 use crate::codex::fixtures;
 use crate::wire::{cbor, limits};
 
+mod digest;
 mod kinds;
 
 /// The thread as its notifications make it, from the first to the last.

@@ -4,7 +4,7 @@ use super::*;
 use crate::policy;
 
 /// An item of every kind that needs more than its text, as the schema of 0.169.0 has it.
-fn every_kind() -> Vec<Value> {
+pub(super) fn every_kind() -> Vec<Value> {
     let image = json!({"type": "image", "data": "AAAA", "mimeType": "image/png"});
     vec![
         json!({"type": "userMessage", "id": "user", "content": [{"type": "text", "text": "look"},
@@ -45,7 +45,7 @@ fn every_kind() -> Vec<Value> {
 }
 
 #[test]
-fn every_kind_is_read_and_the_same_after_the_filter() {
+pub(super) fn every_kind_is_read_and_the_same_after_the_filter() {
     let (mut whole, mut filtered) = (Thread::new("t"), Thread::new("t"));
     for item in every_kind() {
         let (method, params) = note("item/completed", json!({"item": item}));
