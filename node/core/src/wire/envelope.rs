@@ -12,7 +12,7 @@ use super::{cbor, limits};
 use crate::codex::approval::{Approval, Key, Outcome};
 use crate::codex::decision::SignedDecision;
 use crate::codex::question::{Answers, Question};
-use crate::codex::thread::{Thread, TurnStatus};
+use crate::codex::thread::{Thread, ThreadDigest, TurnStatus};
 use crate::identity::NodeId;
 use crate::policy::{Entitlement, Rules};
 use crate::session::log::Position;
@@ -58,6 +58,8 @@ pub enum Envelope {
     Attached(Attached),
     /// Host → phone: a turn is over.
     TurnEnded(TurnEnded),
+    /// Host → phone: what a followed thread shows after all that was sent of it before this.
+    Digest(ThreadDigest),
     /// Either way: are you there? Answered by `Pong` with the same number.
     Ping(Beat),
     /// Either way: the answer to `Ping`.
@@ -326,6 +328,7 @@ impl Envelope {
             Self::TurnEnded(body) => encode(27, body),
             Self::Delta(body) => encode(28, body),
             Self::StreamOpen(body) => encode(30, body),
+            Self::Digest(body) => encode(29, body),
             Self::Ping(body) => encode(32, body),
             Self::Pong(body) => encode(33, body),
             Self::Closing(body) => encode(34, body),
@@ -358,6 +361,7 @@ impl Envelope {
             27 => Self::TurnEnded(read(&body)?),
             28 => Self::Delta(read(&body)?),
             30 => Self::StreamOpen(read(&body)?),
+            29 => Self::Digest(read(&body)?),
             32 => Self::Ping(read(&body)?),
             33 => Self::Pong(read(&body)?),
             34 => Self::Closing(read(&body)?),

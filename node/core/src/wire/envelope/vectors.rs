@@ -207,6 +207,7 @@ pub(crate) fn envelopes() -> Vec<Envelope> {
             t: "The ".into(),
         }),
         Envelope::Delta(Delta { s: 0, o: 4, t: "answer is 42".into() }),
+        Envelope::Digest(thread().digest()),
         Envelope::Entry(Entry { seq: 5, body: ByteBuf::from(Envelope::Ping(Beat { n: 1 }).encode()) }),
         Envelope::Ack(Ack { upto: 5 }),
     ]
@@ -237,6 +238,7 @@ pub(crate) fn describe(envelope: &Envelope) -> (&'static str, &'static str) {
         Envelope::TurnEnded(_) => ("TurnEnded", "host"),
         Envelope::Delta(_) => ("Delta", "host"),
         Envelope::StreamOpen(_) => ("StreamOpen", "host"),
+        Envelope::Digest(_) => ("Digest", "host"),
         Envelope::Entry(_) => ("Entry", "either"),
         Envelope::Ack(_) => ("Ack", "either"),
         Envelope::Unknown(_) => ("Unknown", "nobody"),
