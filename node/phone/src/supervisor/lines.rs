@@ -80,6 +80,10 @@ impl Supervisor {
     }
 
     pub(super) fn on_received(&mut self, received: Result<Envelope, channel::Error>) {
+        let counted = self.line.as_ref().map(|line| self.count(line));
+        if let (Some(line), Some(counted)) = (&mut self.line, counted) {
+            line.counted = counted;
+        }
         match received {
             Ok(envelope) => self.on_envelope(envelope),
             Err(error) => self.on_line_lost(&error),

@@ -1,0 +1,64 @@
+//! `farhelm bench`: what is promised in numbers, measured here.
+
+use clap::{Args, Subcommand};
+
+use super::{Context, Exit, Failure};
+use crate::bench::wire::{self, Measured};
+
+/// Measure what Farhelm promises in numbers, on this machine
+///
+/// Everything runs in this process and on loopback: a scripted agent, a host and a phone. Nothing of yours is touched.
+/// When a limit is missed, the command fails.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  farhelm bench wire")]
+pub(super) struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Wire(Wire),
+}
+
+/// What an answer costs on its way to a phone, and how much later it is there
+///
+/// An agent writes 2,000 words as fast as it can, and 500 at 100 a second. Counted are the app-server's JSON, the
+/// session's records and what TCP carried. The delay is from the app-server's word to the phone's screen.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  farhelm bench wire\n  farhelm bench wire --json")]
+struct Wire {}
+
+/// Measures, and fails if a limit is missed.
+pub(super) async fn run(args: Bench, context: &Context) -> Result<(), Failure> {
+    let What::Wire(Wire {}) = args.what;
+    let (mut said, mut missed) = (Ok(()), Vec::new());
+    let measured = wire::run(|measured| {
+        if !(measured.is_thrifty() && measured.is_prompt()) {
+            missed.push(measured.name);
+        }
+        let this = context.say(&measured, || text(&measured));
+        said = std::mem::replace(&mut said, Ok(())).and(this);
+    });
+    let measured = async { measured.await.map_err(|error| Failure::new(Exit::Failed, error)) };
+    context.unless_stopped(measured).await?;
+    said?;
+    if missed.is_empty() { Ok(()) } else { Err(too_much(&missed)) }
+}
+
+fn too_much(missed: &[&str]) -> Failure {
+    let failure = Failure::new(Exit::Failed, format_args!("a limit was missed: {}", missed.join(", ")));
+    failure.next("the limits are those of a release build on a machine that has time; try again with one")
+}
+
+fn text(measured: &Measured) -> String {
+    let Measured { name, words, app_server_bytes, session_bytes, socket_bytes, a_record_each_bytes, .. } = measured;
+    let Measured { ratio, ratio_limit, delay_p50_ms, delay_p99_ms, delay_limit_ms, .. } = measured;
+    format!(
+        "{words} words, {name}\n  the app-server's JSON   {app_server_bytes:>8} bytes\n  \
+         the session's records   {session_bytes:>8} bytes, {ratio:.3} of it (limit {ratio_limit:.2})\n  \
+         TCP to the phone        {socket_bytes:>8} bytes\n  \
+         with a record a word    {a_record_each_bytes:>8} bytes\n  \
+         added delay             p50 {delay_p50_ms:.1} ms, p99 {delay_p99_ms:.1} ms (limit {delay_limit_ms:.0} ms)"
+    )
+}
