@@ -92,6 +92,11 @@ impl Outbound {
                 }
             },
             Envelope::Snapshot(snapshot) => self.push_snapshot(snapshot, now),
+            // It speaks of all that was sent of its thread before it.
+            Envelope::Digest(digest) => {
+                let bytes = FLAT * (1 + digest.turns.len());
+                self.push_whole(digest.thread.clone(), Envelope::Digest(digest), bytes, now);
+            }
             other => self.push_whole(String::new(), other, 0, now),
         }
     }

@@ -219,6 +219,8 @@ struct World {
     went: usize,
     swallow: Option<usize>,
     swallowed: bool,
+    /// Digests of which the phone's thread was another, and it knew of no gap.
+    differed: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -228,6 +230,7 @@ enum Step {
     End { thread: u8, item: u8 },
     Turn { thread: u8, turn: u8 },
     Show { thread: u8 },
+    Compare { thread: u8 },
     Wait(u8),
     Send(u8),
 }
@@ -249,6 +252,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (thread(), 0..4u8).prop_map(|(thread, item)| Step::End { thread, item }),
         1 => (thread(), 0..3u8).prop_map(|(thread, turn)| Step::Turn { thread, turn }),
         1 => thread().prop_map(|thread| Step::Show { thread }),
+        1 => thread().prop_map(|thread| Step::Compare { thread }),
         3 => (0..60u8).prop_map(Step::Wait),
         3 => (0..6u8).prop_map(Step::Send),
     ];
@@ -268,6 +272,7 @@ impl World {
             went: 0,
             swallow,
             swallowed: false,
+            differed: 0,
         }
     }
 
@@ -303,6 +308,10 @@ impl World {
                 self.report(thread, "turn/started", turn);
             }
             Step::Show { thread } => self.show(&thread.to_string()),
+            Step::Compare { thread } => {
+                let digest = self.host[&thread.to_string()].digest();
+                self.stream.push(Envelope::Digest(digest), self.now);
+            }
             Step::Wait(ms) => self.now += u32::from(ms) * MS,
             Step::Send(some) => (0..some).for_each(|_| _ = self.carry()),
         }
@@ -325,6 +334,10 @@ impl World {
             Ok(Some(Envelope::Snapshot(Snapshot { thread }))) => {
                 self.gaps.remove(&thread.id);
                 self.phone.insert(thread.id.clone(), thread);
+            }
+            Ok(Some(Envelope::Digest(digest))) => {
+                let same = self.phone[&digest.thread].agrees_with(&digest);
+                self.differed += usize::from(!same && !self.gaps.contains(&digest.thread));
             }
             Ok(other) => assert_eq!(other, None),
             Err(Gap { thread: Some(thread) }) => _ = self.gaps.insert(thread),
@@ -352,7 +365,7 @@ proptest! {
         let mut world = World::new(QUEUED, None);
         steps.into_iter().for_each(|step| world.step(step));
         world.settle();
-        prop_assert_eq!(&world.phone, &world.host);
+        prop_assert_eq!((&world.phone, world.differed), (&world.host, 0));
         prop_assert!(world.gaps.is_empty() && world.stream.bytes() == 0 && world.stream.deadline().is_none());
     }
 
@@ -365,7 +378,7 @@ proptest! {
             prop_assert!(world.stream.bytes() <= limit + limit / 2 + largest);
         }
         world.settle();
-        prop_assert_eq!(&world.phone, &world.host);
+        prop_assert_eq!((&world.phone, world.differed), (&world.host, 0));
     }
 
     #[test]
@@ -381,6 +394,20 @@ proptest! {
         for (id, thread) in &world.phone {
             prop_assert!(world.gaps.contains(id) || *thread == world.host[id] || !world.swallowed);
         }
+    }
+
+    /// Also where no text goes on behind it.
+    #[test]
+    fn whatever_is_missing_is_noticed_by_the_next_digest(steps in steps(), swallow in 1usize..30) {
+        let mut world = World::new(QUEUED, Some(swallow));
+        steps.into_iter().for_each(|step| world.step(step));
+        world.settle();
+        let different = world.phone.iter().filter(|(id, thread)| **thread != world.host[*id] && !world.gaps.contains(*id));
+        let different = different.count();
+        world.differed = 0;
+        (0..THREADS).for_each(|thread| world.step(Step::Compare { thread }));
+        world.settle();
+        prop_assert_eq!(world.differed, different);
     }
 
     #[test]
