@@ -67,22 +67,25 @@ pub(crate) struct TombstoneRow {
 impl Store {
     /// The paired phones, the first one first.
     pub fn devices(&self) -> Result<Vec<Device>, Error> {
-        let rows = DEVICES.read(&self.read()?)?.all()?;
-        let devices: Result<Vec<_>, _> = rows.into_iter().map(|(key, row)| device(&key, row)).collect();
-        let mut devices = devices?;
+        let mut devices = self.held.read(|transaction| {
+            let rows = DEVICES.read(transaction)?.all()?;
+            rows.into_iter().map(|(key, row)| device(&key, row)).collect::<Result<Vec<_>, Error>>()
+        })?;
         devices.sort_by_key(|device| device.paired_at_ms);
         Ok(devices)
     }
 
     /// The phone with this key, if it is paired.
     pub fn device(&self, key: NodeId) -> Result<Option<Device>, Error> {
-        let row = DEVICES.read(&self.read()?)?.get(key.as_bytes())?;
-        row.map(|row| device(key.as_bytes(), row)).transpose()
+        self.held.read(|transaction| {
+            let row = DEVICES.read(transaction)?.get(key.as_bytes())?;
+            row.map(|row| device(key.as_bytes(), row)).transpose()
+        })
     }
 
     /// Notes that a phone had a session now. Says whether it is paired.
     pub fn saw_device(&self, key: NodeId, now_ms: u64) -> Result<bool, Error> {
-        self.write(|transaction| {
+        self.held.write(|transaction| {
             let mut devices = DEVICES.write(transaction)?;
             let Some(row) = devices.get(key.as_bytes())? else { return Ok(false) };
             devices.put(key.as_bytes(), DeviceRow { last_seen_ms: Some(now_ms), ..row })?;
@@ -92,7 +95,7 @@ impl Store {
 
     /// Gives a phone another grant in place of what it had. Says whether it is paired.
     pub fn set_grant(&self, key: NodeId, grant: &Grant) -> Result<bool, Error> {
-        self.write(|transaction| {
+        self.held.write(|transaction| {
             let mut devices = DEVICES.write(transaction)?;
             let Some(row) = devices.get(key.as_bytes())? else { return Ok(false) };
             devices.put(key.as_bytes(), DeviceRow { grant: grant.clone(), ..row })?;
@@ -102,7 +105,7 @@ impl Store {
 
     /// Removes a phone and keeps its tombstone, in one step. `None`, and no tombstone, if it isn't paired.
     pub fn revoke(&self, key: NodeId, tombstone: &Tombstone) -> Result<Option<Device>, Error> {
-        self.write(|transaction| {
+        self.held.write(|transaction| {
             let mut devices = DEVICES.write(transaction)?;
             let Some(row) = devices.get(key.as_bytes())? else { return Ok(None) };
             devices.remove(key.as_bytes())?;
@@ -114,13 +117,15 @@ impl Store {
 
     /// What a removed phone is shown, until it is paired again.
     pub fn tombstone(&self, key: NodeId) -> Result<Option<Tombstone>, Error> {
-        let row = TOMBSTONES.read(&self.read()?)?.get(key.as_bytes())?;
+        let row = self.held.read(|transaction| TOMBSTONES.read(transaction)?.get(key.as_bytes()))?;
         Ok(row.map(|TombstoneRow { revoked_at_ms, signature }| Tombstone { revoked_at_ms, signature }))
     }
 
     /// The keys of all removed phones: they may still come for their tombstone.
     pub fn tombstones(&self) -> Result<Vec<NodeId>, Error> {
-        TOMBSTONES.read(&self.read()?)?.all()?.iter().map(|(bytes, _)| key(bytes, "tombstones")).collect()
+        self.held.read(|transaction| {
+            TOMBSTONES.read(transaction)?.all()?.iter().map(|(bytes, _)| key(bytes, "tombstones")).collect()
+        })
     }
 }
 
@@ -157,7 +162,7 @@ pub(crate) fn grant_by_rule(
 
 fn key(bytes: &[u8], table: &'static str) -> Result<NodeId, Error> {
     let key = bytes.try_into().ok().and_then(|bytes| NodeId::from_bytes(bytes).ok());
-    key.ok_or(Error::Unreadable { table })
+    key.ok_or(Error::unreadable(table))
 }
 
 fn device(bytes: &[u8], row: DeviceRow) -> Result<Device, Error> {

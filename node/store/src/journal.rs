@@ -10,18 +10,17 @@ use std::path::Path;
 use farhelm_core::identity::NodeId;
 use farhelm_core::session::log::{Heard, LogId};
 use farhelm_core::wire::{cbor, limits};
-use redb::backends::InMemoryBackend;
-use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
-use crate::file::{self, Layout};
+use crate::held::Held;
+use crate::layout::Layout;
 use crate::row::Kind;
 use crate::{Error, OpenError};
 
-const LAYOUT: Layout = Layout {
+static LAYOUT: Layout = Layout {
     kind: "journal",
-    schema: 1,
     create: |transaction| {
         CURSORS.write(transaction)?;
         transaction.open_table(OUTGOING)?;
@@ -29,6 +28,7 @@ const LAYOUT: Layout = Layout {
         MATTERS.write(transaction)?;
         Ok(())
     },
+    steps: &[],
     instead: "move it away: what was on its way is lost with it, pairings are not",
 };
 
@@ -50,7 +50,7 @@ pub type ActId = ByteArray<16>;
 /// An open journal. Shared between threads by reference; changes wait for each other. Calls block for the disk.
 #[derive(Debug)]
 pub struct Journal {
-    database: Database,
+    held: Held,
 }
 
 /// Everything about one peer.
@@ -168,47 +168,43 @@ impl Journal {
     /// Opens the journal at `path`, or makes an empty one there (mode 0600). A file that isn't a whole journal of ours is
     /// refused and not touched.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        file::open(path, &LAYOUT).map(|database| Self { database })
+        Held::open(path, &LAYOUT).map(|held| Self { held })
     }
 
     /// One that forgets with the process.
     pub fn in_memory() -> Result<Self, Error> {
-        let database = Database::builder().create_with_backend(InMemoryBackend::new());
-        let database = database.map_err(|error| Error::Storage(Box::new(error.into())))?;
-        file::furnish(&database, &LAYOUT).map_err(|error| Error::Storage(Box::new(error)))?;
-        Ok(Self { database })
+        Held::in_memory(&LAYOUT).map(|held| Self { held })
     }
 
     /// Every peer that something is kept of.
     pub fn peers(&self) -> Result<Vec<NodeId>, Error> {
-        let rows = CURSORS.read(&self.database.begin_read()?)?.all()?;
+        let rows = self.held.read(|transaction| CURSORS.read(transaction)?.all())?;
         rows.into_iter().map(|(key, _)| node(&key)).collect()
     }
 
     /// Everything about one peer; nothing, if it isn't known.
     pub fn read(&self, peer: NodeId) -> Result<Peer, Error> {
-        let transaction = self.database.begin_read()?;
-        let cursors = CURSORS.read(&transaction)?.get(peer.as_bytes())?.map(Cursors::from).unwrap_or_default();
-        let outgoing = rows(&transaction, OUTGOING, peer)?;
-        let outgoing =
-            outgoing.into_iter().map(|(key, body)| Ok((number(&key), body))).collect::<Result<_, Error>>()?;
-        let acts = rows(&transaction, ACTS, peer)?;
-        let mut acts = acts.into_iter().map(|(key, bytes)| act(&key, &bytes)).collect::<Result<Vec<_>, _>>()?;
-        acts.sort_by_key(|(_, act)| act.order);
-        Ok(Peer { cursors, outgoing, acts })
+        self.held.read(|transaction| {
+            let cursors = CURSORS.read(transaction)?.get(peer.as_bytes())?.map(Cursors::from).unwrap_or_default();
+            let outgoing = rows(transaction, OUTGOING, peer)?;
+            let outgoing =
+                outgoing.into_iter().map(|(key, body)| Ok((number(&key), body))).collect::<Result<_, Error>>()?;
+            let acts = rows(transaction, ACTS, peer)?;
+            let mut acts = acts.into_iter().map(|(key, bytes)| act(&key, &bytes)).collect::<Result<Vec<_>, _>>()?;
+            acts.sort_by_key(|(_, act)| act.order);
+            Ok(Peer { cursors, outgoing, acts })
+        })
     }
 
     /// What Codex asked and wasn't over when that was written last.
     pub fn matters(&self) -> Result<Vec<(MatterKey, Matter)>, Error> {
-        let rows = MATTERS.read(&self.database.begin_read()?)?.all()?;
+        let rows = self.held.read(|transaction| MATTERS.read(transaction)?.all())?;
         rows.into_iter().map(|(key, matter)| Ok((MatterKey::read(&key)?, matter))).collect()
     }
 
     /// Makes all of these changes: durable when this returns, and none of them if it errs.
     pub fn write(&self, changes: &[Change]) -> Result<(), Error> {
-        let transaction = self.database.begin_write()?;
-        changes.iter().try_for_each(|change| change.make(&transaction))?;
-        Ok(transaction.commit()?)
+        self.held.write(|transaction| changes.iter().try_for_each(|change| change.make(transaction)))
     }
 }
 
@@ -278,11 +274,11 @@ fn number(key: &[u8]) -> u64 {
 
 fn node(key: &[u8]) -> Result<NodeId, Error> {
     let node = key.try_into().ok().and_then(|bytes| NodeId::from_bytes(bytes).ok());
-    node.ok_or(Error::Unreadable { table: "cursors" })
+    node.ok_or(Error::unreadable("cursors"))
 }
 
 fn act(key: &[u8], bytes: &[u8]) -> Result<(ActId, Act), Error> {
-    let unreadable = || Error::Unreadable { table: "acts" };
+    let unreadable = || Error::unreadable("acts");
     let id: [u8; 16] = key.try_into().map_err(|_| unreadable())?;
     let row: ActRow = cbor::from_slice(bytes, ACT).map_err(|_| unreadable())?;
     Ok((ActId::new(id), row.into()))
@@ -298,7 +294,7 @@ impl MatterKey {
 
     fn read(key: &[u8]) -> Result<Self, Error> {
         let split = key.split_first_chunk::<16>().and_then(|(epoch, rest)| Some((*epoch, rest.try_into().ok()?)));
-        let (epoch, request) = split.ok_or(Error::Unreadable { table: "matters" })?;
+        let (epoch, request) = split.ok_or(Error::unreadable("matters"))?;
         Ok(Self { epoch, request: i64::from_be_bytes(request) })
     }
 }

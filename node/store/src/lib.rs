@@ -23,80 +23,49 @@ pub mod journal;
 pub mod offer;
 
 mod device;
+mod error;
 mod file;
+mod held;
+mod layout;
 mod relay;
 mod row;
+mod shadow;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 
-use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
+use held::Held;
+use layout::Layout;
 
 pub use device::{Device, Newcomer};
-pub use file::OpenError;
+pub use error::{Error, OpenError};
 pub use journal::Journal;
 
-/// Why the store couldn't answer or change. Nothing was changed then (but see [`Error::Storage`]).
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The disk or the file failed us. If a commit fails, only opening the store again tells whether it happened.
-    #[error("the store failed: {0}; check the disk and make room on it, then start again")]
-    Storage(Box<redb::Error>),
-    /// A value isn't what this version wrote.
-    #[error(
-        "the host's store holds an entry in {table} that this version can't read; update farhelm or restore a backup"
-    )]
-    Unreadable {
-        /// The table.
-        table: &'static str,
+/// Who is paired, and what goes with that.
+static LAYOUT: Layout = Layout {
+    kind: "version",
+    create: |transaction| {
+        device::DEVICES.write(transaction)?;
+        device::TOMBSTONES.write(transaction)?;
+        offer::OFFERS.write(transaction)?;
+        relay::RELAYS.write(transaction)?;
+        Ok(())
     },
-    /// A value is larger than its kind may be, so that it couldn't be read back.
-    #[error(
-        "an entry of {length} bytes is too long for the host's store ({table}); shorten its name, address or folders"
-    )]
-    TooLong {
-        /// The table.
-        table: &'static str,
-        /// The encoded value's bytes.
-        length: usize,
-    },
-}
-
-macro_rules! from_redb {
-    ($($error:ident),+) => {$(
-        impl From<redb::$error> for Error {
-            fn from(error: redb::$error) -> Self {
-                Self::Storage(Box::new(error.into()))
-            }
-        }
-    )+};
-}
-from_redb!(TransactionError, TableError, StorageError, CommitError);
+    steps: &[],
+    instead: "restore a backup, or move it away and pair your phones again",
+};
 
 /// An open store. Shared between threads by reference; changes wait for each other, reads don't wait.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    held: Held,
 }
 
 impl Store {
     /// Opens the store at `path`, or makes an empty one there (mode 0600). A file that isn't a whole store of ours is
     /// refused and not touched.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        file::open(path, &file::STORE).map(|database| Self { database })
-    }
-
-    fn read(&self) -> Result<ReadTransaction, Error> {
-        Ok(self.database.begin_read()?)
-    }
-
-    /// Runs one change: committed and durable if it says `Ok`, without a trace if not.
-    fn write<T, E: From<Error>>(&self, change: impl FnOnce(&WriteTransaction) -> Result<T, E>) -> Result<T, E> {
-        // redb's default durability is `Immediate`: commit returns after the disk has synced.
-        let transaction = self.database.begin_write().map_err(Error::from)?;
-        let done = change(&transaction)?;
-        transaction.commit().map_err(Error::from)?;
-        Ok(done)
+        Held::open(path, &LAYOUT).map(|held| Self { held })
     }
 }

@@ -22,6 +22,7 @@ use redb::WriteTransaction;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
+use crate::held::Failure;
 use crate::row::Kind;
 use crate::{Device, Newcomer, Store, device};
 
@@ -136,6 +137,15 @@ pub enum Error {
     Store(#[from] crate::Error),
 }
 
+impl Failure for Error {
+    fn of_store(&mut self) -> Option<&mut crate::Error> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 pub(crate) struct OfferRow {
     secret: ByteArray<16>,
@@ -148,7 +158,7 @@ impl Store {
     /// Makes an offer on these terms. Its ticket may be shown once this returns.
     pub fn open_offer(&self, secret: &TicketSecret, expires_ms: u64, terms: &Terms) -> Result<TicketId, Error> {
         let ticket = secret.ticket_id();
-        self.write(|transaction| {
+        self.held.write(|transaction| {
             let mut offers = OFFERS.write(transaction)?;
             if offers.get(&*ticket)?.is_some() {
                 return Err(Error::from(Refusal::Repeated));
@@ -167,12 +177,12 @@ impl Store {
 
     /// The offer with this ticket, if it is remembered.
     pub fn offer(&self, ticket: TicketId) -> Result<Option<Offer>, crate::Error> {
-        Ok(OFFERS.read(&self.read()?)?.get(&*ticket)?.map(offer))
+        self.held.read(|transaction| Ok(OFFERS.read(transaction)?.get(&*ticket)?.map(offer)))
     }
 
     /// Every offer that is remembered, the first to expire first.
     pub fn offers(&self) -> Result<Vec<Offer>, crate::Error> {
-        let rows = OFFERS.read(&self.read()?)?.all()?;
+        let rows = self.held.read(|transaction| OFFERS.read(transaction)?.all())?;
         let mut offers: Vec<_> = rows.into_iter().map(|(_, row)| offer(row)).collect();
         offers.sort_by_key(|offer| offer.expires_ms);
         Ok(offers)
@@ -190,9 +200,10 @@ impl Store {
 
     /// What a phone would get of this offer as things are: to be shown before the desk says yes.
     pub fn grant_of_offer(&self, ticket: TicketId, phone: NodeId) -> Result<Grant, Error> {
-        let transaction = self.read()?;
-        let row = OFFERS.read(&transaction)?.get(&*ticket)?.ok_or(Refusal::Unknown)?;
-        Ok(row.terms.on(device::grant_by_rule(&device::DEVICES.read(&transaction)?, phone)?))
+        self.held.read(|transaction| {
+            let row = OFFERS.read(transaction)?.get(&*ticket)?.ok_or(Refusal::Unknown)?;
+            Ok(row.terms.on(device::grant_by_rule(&device::DEVICES.read(transaction)?, phone)?))
+        })
     }
 
     /// The desk accepted: decides what the device gets, stores it, ends the offer and drops an earlier tombstone, in
@@ -223,7 +234,7 @@ impl Store {
 
     /// Forgets offers that expired more than [`REMEMBERED_MS`] ago. Says how many.
     pub fn prune_offers(&self, now_ms: u64) -> Result<usize, crate::Error> {
-        self.write(|transaction| {
+        self.held.write(|transaction| {
             let mut offers = OFFERS.write(transaction)?;
             let old = |row: &OfferRow| row.expires_ms.saturating_add(REMEMBERED_MS) < now_ms;
             let forgotten: Vec<_> = offers.all()?.into_iter().filter(|(_, row)| old(row)).collect();
@@ -248,7 +259,7 @@ impl Store {
         ticket: TicketId,
         step: impl FnOnce(&WriteTransaction, &OfferRow) -> Result<(State, T), Error>,
     ) -> Result<T, Error> {
-        self.write(|transaction| {
+        self.held.write(|transaction| {
             let mut offers = OFFERS.write(transaction)?;
             let row = offers.get(&*ticket)?.ok_or(Refusal::Unknown)?;
             let (state, done) = step(transaction, &row)?;

@@ -16,13 +16,13 @@ pub(crate) struct RelayRow {
 impl Store {
     /// The relays' multiaddrs, the first one first.
     pub fn relays(&self) -> Result<Vec<String>, Error> {
-        let rows = RELAYS.read(&self.read()?)?.all()?;
+        let rows = self.held.read(|transaction| RELAYS.read(transaction)?.all())?;
         Ok(rows.into_iter().map(|(_, row)| row.address).collect())
     }
 
     /// Adds a relay at the end. Says whether it is new; the text is compared as it is.
     pub fn add_relay(&self, address: &str) -> Result<bool, Error> {
-        self.write(|transaction| {
+        self.held.write(|transaction| {
             let mut relays = RELAYS.write(transaction)?;
             let rows = relays.all()?;
             if rows.iter().any(|(_, row)| row.address == address) {
@@ -36,7 +36,7 @@ impl Store {
 
     /// Forgets a relay. Says whether it was known.
     pub fn remove_relay(&self, address: &str) -> Result<bool, Error> {
-        self.write(|transaction| {
+        self.held.write(|transaction| {
             let mut relays = RELAYS.write(transaction)?;
             let rows = relays.all()?;
             let Some((key, _)) = rows.iter().find(|(_, row)| row.address == address) else { return Ok(false) };

@@ -84,7 +84,7 @@ impl<T: ReadableTable<Key, Value>, R: DeserializeOwned> Rows<T, R> {
     fn decode(&self, bytes: &[u8]) -> Result<R, Error> {
         let read: Result<Versioned<R>, _> = cbor::from_slice(bytes, LIMIT);
         let known = read.ok().filter(|versioned| versioned.v == VERSION);
-        known.map(|versioned| versioned.row).ok_or(Error::Unreadable { table: self.name })
+        known.map(|versioned| versioned.row).ok_or_else(|| Error::unreadable(self.name))
     }
 }
 
@@ -93,7 +93,7 @@ impl<R: Serialize> Rows<redb::Table<'_, Key, Value>, R> {
     pub(crate) fn put(&mut self, key: &[u8], row: R) -> Result<(), Error> {
         let bytes = cbor::to_vec(&Versioned { v: VERSION, row });
         if bytes.len() > LIMIT {
-            return Err(Error::TooLong { table: self.name, length: bytes.len() });
+            return Err(Error::too_long(self.name, bytes.len()));
         }
         self.rows.insert(key, &bytes[..])?;
         Ok(())
@@ -115,8 +115,9 @@ mod tests {
     fn stored(bytes: &[u8]) -> Result<Option<u64>, Error> {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("store")).unwrap();
-        store.write(|tx| NUMBERS.write(tx)?.rows.insert(&b"k"[..], bytes).map(drop).map_err(Error::from)).unwrap();
-        NUMBERS.read(&store.read().unwrap()).unwrap().get(b"k")
+        let held = &store.held;
+        held.write(|tx| NUMBERS.write(tx)?.rows.insert(&b"k"[..], bytes).map(drop).map_err(Error::from)).unwrap();
+        held.read(|tx| NUMBERS.read(tx)?.get(b"k"))
     }
 
     #[test]
@@ -124,7 +125,7 @@ mod tests {
         let row = |v| cbor::to_vec(&Versioned { v, row: 7_u64 });
         assert_eq!(stored(&row(VERSION)).unwrap(), Some(7));
         for unreadable in [row(VERSION + 1), b"".to_vec(), b"text".to_vec(), [row(VERSION), vec![0]].concat()] {
-            assert!(matches!(stored(&unreadable), Err(Error::Unreadable { table: "numbers" })));
+            assert!(matches!(stored(&unreadable), Err(Error::Unreadable { table: "numbers", .. })));
         }
     }
 
@@ -133,10 +134,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("store")).unwrap();
         let texts: Kind<String> = Kind::new("texts");
-        let write = |length| store.write(|tx| texts.write(tx)?.put(b"k", "x".repeat(length)));
+        let write = |length| store.held.write(|tx| texts.write(tx)?.put(b"k", "x".repeat(length)));
         write(LIMIT - 32).unwrap();
         assert!(matches!(write(LIMIT), Err(Error::TooLong { table: "texts", .. })));
-        let kept = texts.read(&store.read().unwrap()).unwrap().get(b"k").unwrap();
+        let kept = store.held.read(|tx| texts.read(tx)?.get(b"k")).unwrap();
         assert_eq!(kept.map(|text| text.len()), Some(LIMIT - 32));
     }
 }
