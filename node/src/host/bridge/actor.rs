@@ -224,11 +224,12 @@ impl Actor {
         }
     }
 
-    /// Time has passed: deadlines, links that were turned, and clocks that were set.
+    /// Time has passed: deadlines, links that were turned, and clocks that were set; and phones compare what they have.
     fn pass(&mut self) {
         self.followed.look_again();
         self.settle_all();
         self.decline_expired();
+        self.compare_changed();
     }
 
     fn obey(&mut self, command: Command) {
@@ -289,7 +290,10 @@ impl Actor {
 
     fn hear_said(&mut self, said: Said) {
         match said {
-            Said::Notification { epoch, method, params } => self.notified(epoch, &method, &params),
+            Said::Notification { epoch, method, params } => {
+                self.notified(epoch, &method, &params);
+                self.compare_after(&method, &params);
+            }
             Said::Request { key, method, params } => self.asked(key, &method, &params),
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use farhelm_core::codex::approval::{Approval, Asked, Error, Form, Key};
-use farhelm_core::codex::thread::{Status, Thread, id_of};
+use farhelm_core::codex::thread::{Applied, Status, Thread, ThreadDigest, id_of};
 use serde_json::Value;
 
 use crate::host::folders;
@@ -25,6 +25,8 @@ struct Entry {
     subscribed: bool,
     used: u64,
     place: Place,
+    /// Since its last digest.
+    changed: bool,
 }
 
 /// Where a thread works.
@@ -39,7 +41,7 @@ struct Place {
 impl Entry {
     fn new(thread: Thread, subscribed: bool, used: u64) -> Self {
         let place = Place::of(&thread.folder);
-        Self { thread, subscribed, used, place }
+        Self { thread, subscribed, used, place, changed: false }
     }
 }
 
@@ -69,7 +71,7 @@ impl Followed {
         let used = self.tick();
         let Some(entry) = id_of(params).and_then(|id| self.threads.get_mut(id)) else { return false };
         entry.used = used;
-        entry.thread.apply(method, params);
+        entry.changed |= matches!(entry.thread.apply(method, params), Applied::Changed | Applied::Outdated);
         // A thread that nobody has open has no subscribers; whoever opens it anew gets to know of it by its status.
         entry.subscribed &= entry.thread.status != Status::NotLoaded;
         let moved = entry.place.named != entry.thread.folder;
@@ -103,6 +105,18 @@ impl Followed {
     /// A thread as it stands.
     pub(super) fn get(&self, id: &str) -> Option<&Thread> {
         self.threads.get(id).map(|entry| &entry.thread)
+    }
+
+    /// The threads that have changed since their last digest.
+    pub(super) fn changed(&self) -> Vec<String> {
+        self.threads.iter().filter(|(_, entry)| entry.changed).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The digest of a thread as it stands, for everyone who was shown it.
+    pub(super) fn digest(&mut self, id: &str) -> Option<ThreadDigest> {
+        let entry = self.threads.get_mut(id)?;
+        entry.changed = false;
+        Some(entry.thread.digest())
     }
 
     /// Whether the app-server reports about it to us.

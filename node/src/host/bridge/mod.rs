@@ -22,6 +22,7 @@ mod roster;
 mod sight;
 #[cfg(test)]
 mod tests;
+mod truth;
 
 use farhelm_core::codex::decision::SignedDecision;
 use farhelm_core::codex::question::Answers;

@@ -176,19 +176,30 @@ impl Roster {
     }
 
     /// Shows one session a thread that it follows.
-    pub(super) fn show(&mut self, session: u64, thread: &str, snapshot: Envelope) {
+    pub(super) fn show(&mut self, session: u64, thread: &str, whole: [Envelope; 2]) {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.shown.insert(thread.to_owned());
-            session.offer(snapshot);
+            whole.into_iter().for_each(|envelope| session.offer(envelope));
         }
     }
 
     /// Shows a thread to everyone who follows it.
-    pub(super) fn show_watchers(&mut self, thread: &str, to: Audience<'_>, snapshot: &Envelope) {
+    pub(super) fn show_watchers(&mut self, thread: &str, to: Audience<'_>, whole: &[Envelope; 2]) {
         for session in self.sessions.values_mut().filter(|s| s.watched.contains(thread) && s.hears(to)) {
             session.shown.insert(thread.to_owned());
-            session.offer(snapshot.clone());
+            whole.iter().for_each(|envelope| session.offer(envelope.clone()));
         }
+    }
+
+    /// Whether somebody has a snapshot of a thread.
+    pub(super) fn is_shown(&self, thread: &str) -> bool {
+        self.sessions.values().any(|s| s.shown.contains(thread) && !s.replaced)
+    }
+
+    /// Sends to everyone it is for who has a snapshot of a thread.
+    pub(super) fn to_shown(&self, thread: &str, to: Audience<'_>, envelope: &Envelope) {
+        let has = |s: &&Session| s.shown.contains(thread) && s.hears(to);
+        self.sessions.values().filter(has).for_each(|s| s.offer(envelope.clone()));
     }
 
     /// Sends to everyone it is for.

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 
 use farhelm_core::codex::approval::Key;
 use farhelm_core::identity::NodeId;
-use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::Snapshot;
 use farhelm_overlay::channel;
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::actor::{Actor, Command, RESUMING};
 use super::roster::{Audience, Ticket};
+use super::truth::whole;
 use crate::host::devices::now_ms;
 use crate::host::folders;
 
@@ -90,7 +89,7 @@ impl Actor {
         } else if !self.sees(session, &id) {
             self.roster.hide(session, &id);
         } else if let Some(thread) = self.followed.get(&id) {
-            self.roster.show(session, &id, Envelope::Snapshot(Snapshot { thread: thread.clone() }));
+            self.roster.show(session, &id, whole(thread));
         }
     }
 
@@ -118,7 +117,6 @@ impl Actor {
 
     pub(super) fn snapshot_to_watchers(&mut self, id: &str) {
         let (Some(thread), Some(place)) = (self.followed.get(id), self.followed.place(id)) else { return };
-        let snapshot = Envelope::Snapshot(Snapshot { thread: thread.clone() });
-        self.roster.show_watchers(id, Audience::at(place), &snapshot);
+        self.roster.show_watchers(id, Audience::at(place), &whole(thread));
     }
 }

@@ -4,6 +4,7 @@ mod floor;
 mod images;
 mod live;
 mod matrix;
+mod truth;
 
 use std::sync::Arc;
 use std::time::Duration;
