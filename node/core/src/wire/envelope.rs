@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_bytes::{ByteArray, ByteBuf};
 
-use super::stream::{Delta, StreamOpen};
+use super::stream::{Confirm, Delta, StreamOpen};
 use super::{cbor, limits};
 use crate::codex::approval::{Approval, Key, Outcome};
 use crate::codex::decision::SignedDecision;
@@ -42,6 +42,8 @@ pub enum Envelope {
     Delta(Delta),
     /// Host → phone: a text begins ([`super::stream`]).
     StreamOpen(StreamOpen),
+    /// Host → phone: an item is done, and its text is what went of it ([`super::stream`]).
+    Confirm(Confirm),
     /// Host → phone: every approval that is open now; at attach.
     Approvals(Approvals),
     /// Host → phone: a new approval.
@@ -327,8 +329,9 @@ impl Envelope {
             Self::Attached(body) => encode(26, body),
             Self::TurnEnded(body) => encode(27, body),
             Self::Delta(body) => encode(28, body),
-            Self::StreamOpen(body) => encode(30, body),
             Self::Digest(body) => encode(29, body),
+            Self::StreamOpen(body) => encode(30, body),
+            Self::Confirm(body) => encode(31, body),
             Self::Ping(body) => encode(32, body),
             Self::Pong(body) => encode(33, body),
             Self::Closing(body) => encode(34, body),
@@ -360,8 +363,9 @@ impl Envelope {
             26 => Self::Attached(read(&body)?),
             27 => Self::TurnEnded(read(&body)?),
             28 => Self::Delta(read(&body)?),
-            30 => Self::StreamOpen(read(&body)?),
             29 => Self::Digest(read(&body)?),
+            30 => Self::StreamOpen(read(&body)?),
+            31 => Self::Confirm(read(&body)?),
             32 => Self::Ping(read(&body)?),
             33 => Self::Pong(read(&body)?),
             34 => Self::Closing(read(&body)?),

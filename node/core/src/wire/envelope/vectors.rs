@@ -1,6 +1,7 @@
 //! `envelope.json`: every kind encoded, what must be skipped, and what must be refused.
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::codex::approval::{Act, Change, Content};
@@ -207,6 +208,11 @@ pub(crate) fn envelopes() -> Vec<Envelope> {
             t: "The ".into(),
         }),
         Envelope::Delta(Delta { s: 0, o: 4, t: "answer is 42".into() }),
+        Envelope::Confirm(Confirm {
+            s: 0,
+            h: ByteArray::new(Sha256::digest("The answer is 42").into()),
+            params: ByteBuf::from(r#"{"item":{"id":"i1","type":"agentMessage"},"threadId":"t1","turnId":"u1"}"#),
+        }),
         Envelope::Digest(thread().digest()),
         Envelope::Entry(Entry { seq: 5, body: ByteBuf::from(Envelope::Ping(Beat { n: 1 }).encode()) }),
         Envelope::Ack(Ack { upto: 5 }),
@@ -238,6 +244,7 @@ pub(crate) fn describe(envelope: &Envelope) -> (&'static str, &'static str) {
         Envelope::TurnEnded(_) => ("TurnEnded", "host"),
         Envelope::Delta(_) => ("Delta", "host"),
         Envelope::StreamOpen(_) => ("StreamOpen", "host"),
+        Envelope::Confirm(_) => ("Confirm", "host"),
         Envelope::Digest(_) => ("Digest", "host"),
         Envelope::Entry(_) => ("Entry", "either"),
         Envelope::Ack(_) => ("Ack", "either"),

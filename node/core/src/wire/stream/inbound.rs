@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde_bytes::ByteBuf;
 use serde_json::{Map, Value};
 
-use super::read::join;
-use super::{COMMON, Delta, OPEN, StreamOpen};
+use super::read::{COMPLETED, completes, join};
+use super::texts::{Kept, digest};
+use super::{COMMON, Confirm, Delta, KEPT, OPEN, StreamOpen};
 use crate::codex::thread::id_of;
 use crate::wire::Envelope;
+use crate::wire::envelope::Notification;
 
 /// Something of the stream is missing: the thread has to be shown anew. It may be said again until that has happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +33,7 @@ struct Open {
     method: String,
     params: Map<String, Value>,
     read: u64,
+    text: Kept,
     /// A piece is missing: nothing more of it is taken.
     broken: bool,
 }
@@ -40,6 +44,7 @@ impl Inbound {
         match envelope {
             Envelope::StreamOpen(begun) => self.begin(begun),
             Envelope::Delta(piece) => self.go_on(piece),
+            Envelope::Confirm(done) => self.text(done.s)?.complete(&done),
             Envelope::Snapshot(snapshot) => {
                 self.open.retain(|_, open| open.thread != snapshot.thread.id);
                 Ok(Some(Envelope::Snapshot(snapshot)))
@@ -56,13 +61,18 @@ impl Inbound {
         }
         let s = begun.s;
         self.open.remove(&s.wrapping_sub(OPEN));
+        self.open.get_mut(&s.wrapping_sub(KEPT)).into_iter().for_each(|open| open.text.drop());
         let open = Open::read(&begun, missed).ok_or(Gap { thread: None })?;
         let open = self.open.entry(s).insert_entry(open).into_mut();
         if missed { Err(Gap { thread: None }) } else { open.hear(0, begun.t) }
     }
 
     fn go_on(&mut self, Delta { s, o, t }: Delta) -> Result<Option<Envelope>, Gap> {
-        self.open.get_mut(&s).ok_or(Gap { thread: None })?.hear(o, t)
+        self.text(s)?.hear(o, t)
+    }
+
+    fn text(&mut self, s: u32) -> Result<&mut Open, Gap> {
+        self.open.get_mut(&s).ok_or(Gap { thread: None })
     }
 }
 
@@ -74,18 +84,44 @@ impl Open {
         let params: Value = serde_json::from_slice(&begun.params).ok()?;
         let thread = id_of(&params)?.to_owned();
         let Value::Object(params) = params else { return None };
-        Some(Self { thread, method: begun.method.clone(), params, read: 0, broken })
+        Some(Self { thread, method: begun.method.clone(), params, read: 0, text: Kept::new(""), broken })
     }
 
     fn hear(&mut self, offset: u64, text: String) -> Result<Option<Envelope>, Gap> {
+        self.check(offset == self.read, |open| {
+            open.read += text.len() as u64;
+            open.text.extend(&text);
+            join(&open.method, &open.params, text)
+        })
+    }
+
+    /// The item with the text that is here, if that is the one meant.
+    fn complete(&mut self, done: &Confirm) -> Result<Option<Envelope>, Gap> {
+        let same = self.text.text().is_some_and(|text| digest(text) == done.h);
+        self.check(same, |open| {
+            let mut params: Value = serde_json::from_slice(&done.params).ok()?;
+            let (field, text) = (completes(&open.method)?, open.text.text()?);
+            params.get_mut("item")?.as_object_mut()?.insert(field.into(), text.into());
+            let params = ByteBuf::from(serde_json::to_vec(&params).ok()?);
+            Some(Notification { method: COMPLETED.into(), params })
+        })
+    }
+
+    /// What follows, if nothing is missing here; says it once if something is.
+    fn check(
+        &mut self,
+        holds: bool,
+        follows: impl FnOnce(&mut Self) -> Option<Notification>,
+    ) -> Result<Option<Envelope>, Gap> {
         if self.broken {
             return Ok(None);
         }
-        self.broken = offset != self.read;
-        if self.broken {
-            return Err(Gap { thread: Some(self.thread.clone()) });
+        match holds.then(|| follows(self)).flatten() {
+            Some(notification) => Ok(Some(Envelope::Notification(notification))),
+            None => {
+                self.broken = true;
+                Err(Gap { thread: Some(self.thread.clone()) })
+            }
         }
-        self.read += text.len() as u64;
-        Ok(join(&self.method, &self.params, text).map(Envelope::Notification))
     }
 }

@@ -8,6 +8,7 @@
 //!  item/agentMessage/delta {thread, turn, item, delta: "The "}   ─▶  StreamOpen {0, method, {thread, turn, item}, "The "}
 //!  item/agentMessage/delta {thread, turn, item, delta: "answer"} ┐
 //!  item/agentMessage/delta {thread, turn, item, delta: " is 42"} ┴▶  Delta {0, 4, "answer is 42"}
+//!  item/completed {thread, turn, item: {text: "The answer …"}}   ─▶  Confirm {0, digest, {thread, turn, item: {}}}
 //! ```
 //!
 //! # What holds
@@ -21,6 +22,8 @@
 //! `node/PROTOCOL.md` §5.
 
 mod inbound;
+#[cfg(test)]
+mod model;
 mod outbound;
 mod read;
 #[cfg(test)]
@@ -30,7 +33,7 @@ mod texts;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteArray, ByteBuf};
 
 pub use inbound::{Gap, Inbound};
 pub use outbound::Outbound;
@@ -49,6 +52,12 @@ const PIECE: usize = 8 * 1024;
 
 /// Bytes of what a text's notifications have in common; with more than that they go as they are.
 const COMMON: usize = 4 * 1024;
+
+/// Texts of which both sides keep what went, so that it need not go again with the item: the newest.
+const KEPT: u32 = 16;
+
+/// Bytes of a text that is kept.
+const WHOLE: usize = 64 * 1024;
 
 /// A text begins on this path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,4 +81,15 @@ pub struct Delta {
     pub o: u64,
     /// The piece.
     pub t: String,
+}
+
+/// An item is done, and its text is what went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirm {
+    /// The text's number.
+    pub s: u32,
+    /// SHA-256 of the text.
+    pub h: ByteArray<32>,
+    /// The parameters of `item/completed` as JSON text, without the text in its `item`.
+    pub params: ByteBuf,
 }

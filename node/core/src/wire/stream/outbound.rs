@@ -107,16 +107,18 @@ impl Outbound {
         let (_, number) = *self.times.first().filter(|(at, _)| *at <= now)?;
         let Queued { thread, what, .. } = self.remove(number)?;
         Some(match what {
-            What::Text(common, Piece { text, .. }) => {
+            What::Text(common, piece) => {
                 self.line(&thread).sent = Some(now);
-                self.texts.write(thread, common, text)
+                self.texts.write(thread, common, piece)
             }
-            What::Whole(envelope) => {
-                if matches!(*envelope, Envelope::Snapshot(_)) {
+            What::Whole(envelope) => match *envelope {
+                Envelope::Notification(notification) => self.texts.close(notification),
+                Envelope::Snapshot(snapshot) => {
                     self.texts.end(&thread);
+                    Envelope::Snapshot(snapshot)
                 }
-                *envelope
-            }
+                other => other,
+            },
         })
     }
 

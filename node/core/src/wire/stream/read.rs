@@ -16,6 +16,18 @@ const TEXTS: [&str; 5] = [
     "item/reasoning/summaryTextDelta",
 ];
 
+/// The notification of an item that is done, whole.
+pub(super) const COMPLETED: &str = "item/completed";
+
+/// The field of a completed item that holds the text of such notifications; those that are a part of one have none.
+pub(super) fn completes(method: &str) -> Option<&'static str> {
+    match method {
+        "item/agentMessage/delta" | "item/plan/delta" => Some("text"),
+        "item/commandExecution/outputDelta" => Some("aggregatedOutput"),
+        _ => None,
+    }
+}
+
 /// The field that differs.
 const DELTA: &str = "delta";
 

@@ -1,9 +1,7 @@
-//! What the phone's reducer makes of a stream, against what the host's own makes of the notifications themselves.
+//! What goes when, what it becomes again, and what is a gap.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -12,9 +10,9 @@ use crate::codex::thread::Thread;
 use crate::wire::Envelope;
 use crate::wire::envelope::{Notification, Snapshot};
 
-const MS: Duration = Duration::from_millis(1);
+pub(super) const MS: Duration = Duration::from_millis(1);
 
-fn note(method: &str, params: &Value) -> Envelope {
+pub(super) fn note(method: &str, params: &Value) -> Envelope {
     Envelope::Notification(Notification { method: method.into(), params: ByteBuf::from(params.to_string()) })
 }
 
@@ -37,6 +35,11 @@ fn text(envelope: &Envelope) -> &str {
 
 fn texts(envelopes: &[Envelope]) -> Vec<&str> {
     envelopes.iter().map(text).collect()
+}
+
+fn completed(thread: &str, item: &str, text: &str) -> Envelope {
+    let item = json!({"id": item, "type": "agentMessage", "text": text});
+    note("item/completed", &json!({"threadId": thread, "turnId": "turn-1", "item": item}))
 }
 
 fn drain(stream: &mut Outbound, now: Instant) -> Vec<Envelope> {
@@ -105,6 +108,52 @@ fn words_cost_little_more_than_themselves() {
         sent += drain(&mut stream, now).iter().map(|envelope| envelope.encode().len() + 31).sum::<usize>();
     }
     assert!(sent * 4 < codex, "{sent} bytes in records for {codex} of Codex's");
+}
+
+#[test]
+fn an_item_whose_text_went_goes_without_it() {
+    let (mut stream, mut phone, t) = (Outbound::default(), Inbound::default(), Instant::now());
+    for envelope in [word("a", "i", "The "), word("a", "i", "answer"), completed("a", "i", "The answer")] {
+        stream.push(envelope, t);
+    }
+    let mut went = drain(&mut stream, t);
+    let done = went.pop().unwrap();
+    assert!(
+        matches!(&done, Envelope::Confirm(Confirm { params, .. }) if !String::from_utf8_lossy(params).contains("The"))
+    );
+    let mut other = Inbound::default();
+    other.take(word("a", "i", "not numbered")).unwrap();
+    assert_eq!(other.take(done.clone()), Err(Gap { thread: None }));
+    went.into_iter().for_each(|envelope| _ = phone.take(envelope).unwrap());
+    let whole = phone.take(done.clone()).unwrap();
+    let (Some(Envelope::Notification(whole)), Envelope::Notification(sent)) =
+        (whole, completed("a", "i", "The answer"))
+    else {
+        panic!("a notification")
+    };
+    let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+    assert_eq!((whole.method, read(&whole.params)), (sent.method, read(&sent.params)));
+    stream.push(word("a", "i", "!"), t + HOLD);
+    drain(&mut stream, t + HOLD).into_iter().for_each(|envelope| _ = phone.take(envelope).unwrap());
+    assert_eq!(phone.take(done), Err(Gap { thread: Some("a".into()) }), "it is another text by now");
+}
+
+#[test]
+fn an_item_goes_whole_if_its_text_is_another_or_too_long_or_too_long_ago() {
+    let (mut stream, t) = (Outbound::default(), Instant::now());
+    let long = "x".repeat(WHOLE + 1);
+    stream.push(word("a", "other", "Teh"), t);
+    stream.push(word("a", "long", &long), t);
+    stream.push(word("a", "old", "once"), t);
+    (0..KEPT).for_each(|i| stream.push(word("a", &i.to_string(), "x"), t));
+    stream.push(word("a", "new", "x"), t);
+    drain(&mut stream, t + HOLD);
+    for (item, text) in [("other", "The"), ("long", &long), ("old", "once"), ("unheard", "of")] {
+        stream.push(completed("a", item, text), t + HOLD);
+        assert_eq!(drain(&mut stream, t + HOLD), [completed("a", item, text)], "{item}");
+    }
+    stream.push(completed("a", "new", "x"), t + HOLD);
+    assert!(matches!(drain(&mut stream, t + HOLD)[..], [Envelope::Confirm(_)]));
 }
 
 #[test]
@@ -204,224 +253,4 @@ fn every_captured_story_comes_through() {
 fn hear(phone: &mut Inbound, envelope: Envelope, apply: impl FnOnce(&str, &Value)) {
     let Ok(Some(Envelope::Notification(note))) = phone.take(envelope) else { panic!("a notification") };
     apply(&note.method, &serde_json::from_slice(&note.params).unwrap());
-}
-
-/// A host that reduces every notification itself, a path, and a phone that reduces what arrives.
-struct World {
-    now: Instant,
-    host: BTreeMap<String, Thread>,
-    stream: Outbound,
-    inbound: Inbound,
-    phone: BTreeMap<String, Thread>,
-    /// Threads that the phone knows to be incomplete.
-    gaps: BTreeSet<String>,
-    /// The envelopes that went, and which of those with text the path swallows.
-    went: usize,
-    swallow: Option<usize>,
-    swallowed: bool,
-    /// Digests of which the phone's thread was another, and it knew of no gap.
-    differed: usize,
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Piece { thread: u8, item: u8, method: usize, text: String },
-    Begin { thread: u8, item: u8 },
-    End { thread: u8, item: u8 },
-    Turn { thread: u8, turn: u8 },
-    Show { thread: u8 },
-    Compare { thread: u8 },
-    Wait(u8),
-    Send(u8),
-}
-
-const THREADS: u8 = 3;
-const METHODS: [&str; 4] = [
-    "item/agentMessage/delta",
-    "item/commandExecution/outputDelta",
-    "item/plan/delta",
-    "item/reasoning/summaryTextDelta",
-];
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let thread = || 0..THREADS;
-    let step = prop_oneof![
-        8 => (thread(), 0..4u8, 0..METHODS.len(), "[a-zäß€\"\\n]{0,40}")
-            .prop_map(|(thread, item, method, text)| Step::Piece { thread, item, method, text }),
-        1 => (thread(), 0..4u8).prop_map(|(thread, item)| Step::Begin { thread, item }),
-        1 => (thread(), 0..4u8).prop_map(|(thread, item)| Step::End { thread, item }),
-        1 => (thread(), 0..3u8).prop_map(|(thread, turn)| Step::Turn { thread, turn }),
-        1 => thread().prop_map(|thread| Step::Show { thread }),
-        1 => thread().prop_map(|thread| Step::Compare { thread }),
-        3 => (0..60u8).prop_map(Step::Wait),
-        3 => (0..6u8).prop_map(Step::Send),
-    ];
-    proptest::collection::vec(step, 0..120)
-}
-
-impl World {
-    fn new(limit: usize, swallow: Option<usize>) -> Self {
-        let threads: BTreeMap<_, _> = (0..THREADS).map(|t| (t.to_string(), Thread::new(t.to_string()))).collect();
-        Self {
-            now: Instant::now(),
-            host: threads.clone(),
-            stream: Outbound::new(limit),
-            inbound: Inbound::default(),
-            phone: threads,
-            gaps: BTreeSet::new(),
-            went: 0,
-            swallow,
-            swallowed: false,
-            differed: 0,
-        }
-    }
-
-    fn report(&mut self, thread: u8, method: &str, mut params: Value) {
-        let id = thread.to_string();
-        params["threadId"] = id.clone().into();
-        self.host.get_mut(&id).unwrap().apply(method, &params);
-        self.stream.push(note(method, &params), self.now);
-    }
-
-    fn show(&mut self, thread: &str) {
-        self.stream.push(Envelope::Snapshot(Snapshot { thread: self.host[thread].clone() }), self.now);
-    }
-
-    fn step(&mut self, step: Step) {
-        let item = |item: u8| format!("i{item}");
-        match step {
-            Step::Piece { thread, item: i, method, text } => {
-                let params = json!({"turnId": "turn-1", "itemId": item(i), "delta": text, "summaryIndex": i % 2});
-                self.report(thread, METHODS[method], params);
-            }
-            Step::Begin { thread, item: i } => {
-                let params = json!({"turnId": "turn-1", "item": {"type": "agentMessage", "id": item(i), "text": ""}});
-                self.report(thread, "item/started", params);
-            }
-            Step::End { thread, item: i } => {
-                let params =
-                    json!({"turnId": "turn-1", "item": {"type": "agentMessage", "id": item(i), "text": "all"}});
-                self.report(thread, "item/completed", params);
-            }
-            Step::Turn { thread, turn } => {
-                let turn = json!({"turn": {"id": format!("turn-{turn}"), "status": "inProgress", "items": []}});
-                self.report(thread, "turn/started", turn);
-            }
-            Step::Show { thread } => self.show(&thread.to_string()),
-            Step::Compare { thread } => {
-                let digest = self.host[&thread.to_string()].digest();
-                self.stream.push(Envelope::Digest(digest), self.now);
-            }
-            Step::Wait(ms) => self.now += u32::from(ms) * MS,
-            Step::Send(some) => (0..some).for_each(|_| _ = self.carry()),
-        }
-    }
-
-    /// One envelope, if one is due, across the path as bytes.
-    fn carry(&mut self) -> Option<()> {
-        let envelope = self.stream.poll(self.now)?;
-        let with_text = matches!(envelope, Envelope::Delta(_) | Envelope::StreamOpen(_));
-        self.went += usize::from(with_text);
-        if with_text && self.swallow == Some(self.went) {
-            self.swallowed = true;
-            return Some(());
-        }
-        match self.inbound.take(Envelope::decode(&envelope.encode()).unwrap()) {
-            Ok(Some(Envelope::Notification(note))) => {
-                let params: Value = serde_json::from_slice(&note.params).unwrap();
-                self.phone.values_mut().for_each(|thread| _ = thread.apply(&note.method, &params));
-            }
-            Ok(Some(Envelope::Snapshot(Snapshot { thread }))) => {
-                self.gaps.remove(&thread.id);
-                self.phone.insert(thread.id.clone(), thread);
-            }
-            Ok(Some(Envelope::Digest(digest))) => {
-                let same = self.phone[&digest.thread].agrees_with(&digest);
-                self.differed += usize::from(!same && !self.gaps.contains(&digest.thread));
-            }
-            Ok(other) => assert_eq!(other, None),
-            Err(Gap { thread: Some(thread) }) => _ = self.gaps.insert(thread),
-            Err(Gap { thread: None }) => self.gaps.extend((0..THREADS).map(|t| t.to_string())),
-        }
-        Some(())
-    }
-
-    /// Sends all there is, and shows anew what was lost for want of room.
-    fn settle(&mut self) {
-        loop {
-            self.now += 4 * HOLD;
-            while self.carry().is_some() {}
-            match self.stream.gap() {
-                Some(thread) => self.show(&thread),
-                None => return,
-            }
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn the_phone_ends_up_with_what_the_host_has(steps in steps()) {
-        let mut world = World::new(QUEUED, None);
-        steps.into_iter().for_each(|step| world.step(step));
-        world.settle();
-        prop_assert_eq!((&world.phone, world.differed), (&world.host, 0));
-        prop_assert!(world.gaps.is_empty() && world.stream.bytes() == 0 && world.stream.deadline().is_none());
-    }
-
-    #[test]
-    fn so_it_does_when_it_is_too_slow_and_little_is_kept_for_it(steps in steps(), limit in 300usize..3000) {
-        let mut world = World::new(limit, None);
-        for step in steps {
-            world.step(step);
-            let largest = world.host.values().map(Thread::weight).max().unwrap_or(0) + 1000;
-            prop_assert!(world.stream.bytes() <= limit + limit / 2 + largest);
-        }
-        world.settle();
-        prop_assert_eq!((&world.phone, world.differed), (&world.host, 0));
-    }
-
-    #[test]
-    fn a_piece_that_is_missing_is_noticed_when_the_text_goes_on(steps in steps(), swallow in 1usize..30) {
-        let mut world = World::new(QUEUED, Some(swallow));
-        steps.into_iter().for_each(|step| world.step(step));
-        world.settle();
-        world.swallow = None;
-        for (thread, item, method) in every_text() {
-            world.step(Step::Piece { thread, item, method, text: "on".into() });
-        }
-        world.settle();
-        for (id, thread) in &world.phone {
-            prop_assert!(world.gaps.contains(id) || *thread == world.host[id] || !world.swallowed);
-        }
-    }
-
-    /// Also where no text goes on behind it.
-    #[test]
-    fn whatever_is_missing_is_noticed_by_the_next_digest(steps in steps(), swallow in 1usize..30) {
-        let mut world = World::new(QUEUED, Some(swallow));
-        steps.into_iter().for_each(|step| world.step(step));
-        world.settle();
-        let different = world.phone.iter().filter(|(id, thread)| **thread != world.host[*id] && !world.gaps.contains(*id));
-        let different = different.count();
-        world.differed = 0;
-        (0..THREADS).for_each(|thread| world.step(Step::Compare { thread }));
-        world.settle();
-        prop_assert_eq!(world.differed, different);
-    }
-
-    #[test]
-    fn nothing_that_arrives_panics(envelopes in proptest::collection::vec((any::<bool>(), 0..4u32, 0..9u64, ".{0,4}"), 0..60)) {
-        let mut phone = Inbound::default();
-        for (open, s, o, t) in envelopes {
-            let params = ByteBuf::from(r#"{"threadId":"t"}"#);
-            let begun = StreamOpen { s, method: t.clone(), params, t: t.clone() };
-            let _ = phone.take(if open { Envelope::StreamOpen(begun) } else { Envelope::Delta(Delta { s, o, t }) });
-        }
-    }
-}
-
-/// Every text that may have been going on.
-fn every_text() -> impl Iterator<Item = (u8, u8, usize)> {
-    (0..THREADS).flat_map(|t| (0..4).flat_map(move |i| (0..METHODS.len()).map(move |m| (t, i, m))))
 }
