@@ -1,0 +1,232 @@
+//! A disk without room: what is written to it errs before anything is acknowledged, what was acknowledged stays, and
+//! once there is room the same open journal goes on.
+//!
+//! The disk is a real one, of some hundred pages, in memory, mounted in a namespace of the test's own. Where there are
+//! no such namespaces the test says so and shows nothing.
+#![cfg(target_os = "linux")]
+// A test's unwrap is an assertion; clippy only sees that of functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use farhelm_core::identity::{Identity, NodeId};
+use farhelm_core::pairing::TicketSecret;
+use farhelm_core::policy::Terms;
+use farhelm_store::journal::{Act, ActId, Change, Stage};
+use farhelm_store::{Error, Journal, OpenError, Store, offer};
+
+const DIR: &str = "FARHELM_TEST_FULL_DIR";
+const PAGE: usize = 4096;
+/// How many pages are left on the disk when the writing begins: each count stops it at another place.
+const LEFT: std::ops::Range<usize> = 0..40;
+
+fn peer() -> NodeId {
+    Identity::from_seed(&[1; 32]).node_id()
+}
+
+/// Runs one of the tests below again, with a small disk at `DIR`. False if there are no namespaces here.
+fn on_a_small_disk(test: &str) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = "mount -t tmpfs -o size=1m none \"$0\" || exit 77; exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount]).arg(dir.path());
+    command.arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]).env(DIR, dir.path());
+    match command.output() {
+        Ok(done) if done.status.success() => true,
+        Ok(done) if done.status.code() == Some(101) => panic!("{}", String::from_utf8_lossy(&done.stderr)),
+        Ok(done) => {
+            eprintln!("no small disk here, nothing was tested: {}", String::from_utf8_lossy(&done.stderr));
+            false
+        }
+        Err(error) => {
+            eprintln!("no small disk here, nothing was tested: {error}");
+            false
+        }
+    }
+}
+
+/// The small disk, for a test that was run again on it.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mine() -> Option<Self> {
+        Some(Self(std::env::var_os(DIR)?.into()))
+    }
+
+    /// An empty folder on it.
+    fn folder(&self, name: usize) -> PathBuf {
+        for left in fs::read_dir(&self.0).unwrap() {
+            let left = left.unwrap().path();
+            if left.is_dir() { fs::remove_dir_all(left).unwrap() } else { fs::remove_file(left).unwrap() }
+        }
+        let folder = self.0.join(name.to_string());
+        fs::create_dir(&folder).unwrap();
+        folder
+    }
+
+    /// Leaves so many pages free.
+    fn fill(&self, leave: usize) {
+        let filler = File::create(self.filler()).unwrap();
+        let mut pages = 0;
+        loop {
+            match (&filler).write_all(&[1; PAGE]) {
+                Ok(()) => pages += 1,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::StorageFull);
+                    break;
+                }
+            }
+        }
+        let length = (pages.max(leave) - leave) * PAGE;
+        filler.set_len(length as u64).unwrap();
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.join("filler")
+    }
+}
+
+/// One command comes in and something goes out, together.
+fn step(number: u64) -> [Change; 2] {
+    let act = Act { order: number, stage: Stage::Received, body: vec![2; 900], result: Vec::new(), at_ms: 1 };
+    [Change::Push(peer(), number, vec![number.to_le_bytes()[0]; 3000]), Change::Act(peer(), id(number), act)]
+}
+
+fn id(number: u64) -> ActId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    ActId::new(id)
+}
+
+/// How many steps are there, each of them whole.
+fn steps(journal: &Journal) -> u64 {
+    let read = journal.read(peer()).unwrap();
+    for (number, (seq, body)) in (1_u64..).zip(&read.outgoing) {
+        assert_eq!((*seq, body), (number, &vec![number.to_le_bytes()[0]; 3000]));
+    }
+    let acts: Vec<_> = read.acts.iter().map(|(act, _)| *act).collect();
+    let count = read.outgoing.len() as u64;
+    assert_eq!(acts, (1..=count).map(id).collect::<Vec<_>>());
+    count
+}
+
+fn assert_is_full(error: &Error, path: &Path) {
+    let text = error.to_string();
+    let open = matches!(error, Error::Open(open) if matches!(**open, OpenError::Full { .. }));
+    assert!(open || matches!(error, Error::Full { .. }), "{error:?}");
+    assert!(text.contains("no room") && text.contains(path.to_str().unwrap()), "{text}");
+}
+
+#[test]
+fn a_full_disk_acknowledges_nothing_and_room_mends_it() {
+    let Some(disk) = Disk::mine() else {
+        on_a_small_disk("a_full_disk_acknowledges_nothing_and_room_mends_it");
+        return;
+    };
+    for left in LEFT {
+        let path = disk.folder(left).join("journal");
+        let journal = Journal::open(&path).unwrap();
+        journal.write(&step(1)).unwrap();
+        disk.fill(left);
+        let mut acknowledged = 1;
+        let error = loop {
+            match journal.write(&step(acknowledged + 1)) {
+                Ok(()) => acknowledged += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_is_full(&error, &path);
+        // It says so as often as it is asked.
+        for _ in 0..3 {
+            assert_is_full(&journal.write(&step(acknowledged + 1)).unwrap_err(), &path);
+        }
+        disk.make_room();
+        assert_eq!(steps(&journal), acknowledged, "{left} pages left");
+        for number in acknowledged + 1..acknowledged + 20 {
+            journal.write(&step(number)).unwrap();
+        }
+        drop(journal);
+        assert_eq!(steps(&Journal::open(&path).unwrap()), acknowledged + 19, "{left} pages left");
+    }
+}
+
+#[test]
+fn a_host_that_dies_on_a_full_disk_finds_everything_once_there_is_room() {
+    let Some(disk) = Disk::mine() else {
+        on_a_small_disk("a_host_that_dies_on_a_full_disk_finds_everything_once_there_is_room");
+        return;
+    };
+    for left in LEFT {
+        let path = disk.folder(left).join("journal");
+        let journal = Journal::open(&path).unwrap();
+        disk.fill(left);
+        let acknowledged = (1..).take_while(|number| journal.write(&step(*number)).is_ok()).count() as u64;
+        drop(journal);
+        // It may start on the full disk or be refused, and in neither case is anything lost.
+        match Journal::open(&path) {
+            Ok(journal) => assert_eq!(steps(&journal), acknowledged),
+            Err(error) => assert!(matches!(error, OpenError::Full { .. }), "{error}"),
+        }
+        disk.make_room();
+        assert_eq!(steps(&Journal::open(&path).unwrap()), acknowledged, "{left} pages left");
+    }
+}
+
+#[test]
+fn what_is_read_does_not_need_room() {
+    let Some(disk) = Disk::mine() else {
+        on_a_small_disk("what_is_read_does_not_need_room");
+        return;
+    };
+    for left in [0, 1, 2, 5] {
+        let path = disk.folder(left).join("journal");
+        let journal = Journal::open(&path).unwrap();
+        disk.fill(left);
+        let acknowledged = (1..).take_while(|number| journal.write(&step(*number)).is_ok()).count() as u64;
+        assert_eq!(steps(&journal), acknowledged, "{left} pages left");
+    }
+}
+
+#[test]
+fn a_pairing_on_a_full_disk_is_refused_and_can_be_had_once_there_is_room() {
+    let Some(disk) = Disk::mine() else {
+        on_a_small_disk("a_pairing_on_a_full_disk_is_refused_and_can_be_had_once_there_is_room");
+        return;
+    };
+    let path = disk.folder(0).join("store");
+    let store = Store::open(&path).unwrap();
+    disk.fill(3);
+    let offer = |number: u8| store.open_offer(&TicketSecret::from_bytes([number; 16]), 1, &Terms::default());
+    let refused = (0..=255).find_map(|number| Some((number, offer(number).err()?)));
+    let (number, offer::Error::Store(error)) = refused.unwrap() else { panic!("refused for another reason") };
+    assert_is_full(&error, &path);
+    disk.make_room();
+    assert_eq!(store.offers().unwrap().len(), usize::from(number));
+    offer(number).unwrap();
+}
+
+#[test]
+fn a_first_start_on_a_full_disk_leaves_nothing_behind() {
+    let Some(disk) = Disk::mine() else {
+        on_a_small_disk("a_first_start_on_a_full_disk_leaves_nothing_behind");
+        return;
+    };
+    for left in 0..16 {
+        let folder = disk.folder(left);
+        disk.fill(left);
+        match Journal::open(&folder.join("journal")) {
+            Ok(_) => continue,
+            Err(error) => assert!(matches!(error, OpenError::Full { .. }), "{error}"),
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{left} pages left");
+        disk.make_room();
+        Journal::open(&folder.join("journal")).unwrap();
+    }
+}
