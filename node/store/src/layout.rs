@@ -63,3 +63,55 @@ impl Layout {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::Kind;
+
+    const NOTES: Kind<String> = Kind::new("notes");
+
+    fn note(transaction: &WriteTransaction, text: &str) -> Result<(), Error> {
+        let mut notes = NOTES.write(transaction)?;
+        let before = notes.get(b"k")?.unwrap_or_default();
+        notes.put(b"k", before + text)
+    }
+
+    const fn layout(steps: &'static [Step]) -> Layout {
+        Layout { kind: "notes", create: |transaction| note(transaction, "new"), steps, instead: "do without it" }
+    }
+
+    static FIRST: Layout = layout(&[]);
+    static THIRD: Layout = layout(&[|transaction| note(transaction, ", second"), |tx| note(tx, ", third")]);
+    static BROKEN: Layout = layout(&[|tx| note(tx, ", second"), |_| Err(Error::unreadable("notes"))]);
+
+    fn held(layout: &Layout) -> Database {
+        let database = Database::builder().create_with_backend(redb::backends::InMemoryBackend::new()).unwrap();
+        layout.furnish(&database).unwrap();
+        database
+    }
+
+    fn stands(database: &Database) -> (Option<u64>, String) {
+        let text = NOTES.read(&database.begin_read().unwrap()).unwrap().get(b"k").unwrap();
+        (FIRST.schema_of(database).unwrap(), text.unwrap())
+    }
+
+    #[test]
+    fn each_step_that_is_missing_is_made_in_its_order() {
+        let old = held(&FIRST);
+        assert_eq!(stands(&old), (Some(1), "new".into()));
+        THIRD.migrate(&old, 1).unwrap();
+        assert_eq!(stands(&old), (Some(3), "new, second, third".into()));
+        let second = held(&FIRST);
+        THIRD.migrate(&second, 2).unwrap();
+        assert_eq!(stands(&second), (Some(3), "new, third".into()));
+        assert_eq!(stands(&held(&THIRD)), (Some(3), "new".into()));
+    }
+
+    #[test]
+    fn a_step_that_fails_takes_the_earlier_ones_back() {
+        let old = held(&FIRST);
+        assert!(matches!(BROKEN.migrate(&old, 1), Err(Error::Unreadable { table: "notes", .. })));
+        assert_eq!(stands(&old), (Some(1), "new".into()));
+    }
+}

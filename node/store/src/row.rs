@@ -14,6 +14,8 @@ use crate::Error;
 
 pub(crate) type Key = &'static [u8];
 pub(crate) type Value = &'static [u8];
+/// A key and a value as they stand in a table.
+pub(crate) type Entry<'a> = (redb::AccessGuard<'a, Key>, redb::AccessGuard<'a, Value>);
 
 /// Raised with the first change after a release: before one, no store but a developer's holds an older shape.
 const VERSION: u8 = 1;
@@ -69,11 +71,17 @@ impl<T: ReadableTable<Key, Value>, R: DeserializeOwned> Rows<T, R> {
 
     /// Everything, by key.
     pub(crate) fn all(&self) -> Result<Vec<(Vec<u8>, R)>, Error> {
-        let row = |entry: Result<_, redb::StorageError>| {
-            let (key, value): (redb::AccessGuard<'_, Key>, redb::AccessGuard<'_, Value>) = entry?;
-            Ok((key.value().to_vec(), self.decode(value.value())?))
-        };
-        self.rows.iter()?.map(row).collect()
+        self.rows.iter()?.map(|entry| self.row(entry)).collect()
+    }
+
+    /// What stands from `first` to `last`, by key.
+    pub(crate) fn range(&self, first: &[u8], last: &[u8]) -> Result<Vec<(Vec<u8>, R)>, Error> {
+        self.rows.range(first..=last)?.map(|entry| self.row(entry)).collect()
+    }
+
+    fn row(&self, entry: Result<Entry<'_>, redb::StorageError>) -> Result<(Vec<u8>, R), Error> {
+        let (key, value) = entry?;
+        Ok((key.value().to_vec(), self.decode(value.value())?))
     }
 
     /// Whether there is nothing.

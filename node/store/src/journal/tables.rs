@@ -1,0 +1,263 @@
+//! How a journal stands in its file, and how each change changes it.
+//!
+//! Keys begin with the peer's, so that what is one peer's stands together. Small rows are CBOR (see `row`); bodies stand
+//! in tables of their own, as they travel: a prompt with images is megabytes, and its act is written at each stage.
+
+use std::collections::BTreeSet;
+
+use farhelm_core::identity::NodeId;
+use farhelm_core::session::log::{Heard, LogId};
+use farhelm_core::wire::{cbor, limits};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::{Act, ActId, Change, Cursors, Matter, MatterKey, Peer, Stage};
+use crate::Error;
+use crate::layout::Layout;
+use crate::row::{self, Kind};
+
+pub(super) static LAYOUT: Layout = Layout {
+    kind: "journal",
+    create: |transaction| {
+        CURSORS.write(transaction)?;
+        ACTS.write(transaction)?;
+        MATTERS.write(transaction)?;
+        for bodies in [OUTGOING, ASKED, ANSWERED] {
+            bodies.write(transaction)?;
+        }
+        Ok(())
+    },
+    steps: &[bodies_apart],
+    instead: "move it away: what was on its way is lost with it, pairings are not",
+};
+
+/// By the peer's key, 32 bytes.
+const CURSORS: Kind<CursorsRow> = Kind::new("cursors");
+/// By the peer's key and the act's id, 16 bytes.
+const ACTS: Kind<ActRow> = Kind::new("acts");
+/// By the app-server process, 16 bytes, and the number of its request, big endian.
+const MATTERS: Kind<Matter> = Kind::new("matters");
+/// By the peer's key and the entry's number, big endian.
+const OUTGOING: Bodies = Bodies("outgoing");
+/// As acts.
+const ASKED: Bodies = Bodies("asked");
+/// As acts, once there is an answer.
+const ANSWERED: Bodies = Bodies("answered");
+
+#[derive(Serialize, Deserialize)]
+struct CursorsRow {
+    generation: u64,
+    log: Option<LogId>,
+    next: u64,
+    heard: Option<Heard>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ActRow {
+    order: u64,
+    stage: Stage,
+    at_ms: u64,
+}
+
+/// A table of envelopes as they travel; none is larger than one may be.
+#[derive(Clone, Copy)]
+struct Bodies(&'static str);
+
+impl Bodies {
+    fn read(self, transaction: &ReadTransaction) -> Result<ReadOnlyTable<row::Key, row::Value>, Error> {
+        Ok(transaction.open_table(TableDefinition::new(self.0))?)
+    }
+
+    fn write(self, transaction: &WriteTransaction) -> Result<redb::Table<'_, row::Key, row::Value>, Error> {
+        Ok(transaction.open_table(TableDefinition::new(self.0))?)
+    }
+
+    /// Puts a body under `key`, unless it stands there already.
+    fn put(self, transaction: &WriteTransaction, key: &[u8], body: &[u8]) -> Result<(), Error> {
+        if body.len() > limits::ENVELOPE {
+            return Err(Error::too_long(self.0, body.len()));
+        }
+        let mut table = self.write(transaction)?;
+        let there = table.get(key)?.is_some_and(|there| there.value() == body);
+        if !there {
+            table.insert(key, body)?;
+        }
+        Ok(())
+    }
+
+    fn remove(self, transaction: &WriteTransaction, key: &[u8]) -> Result<(), Error> {
+        self.write(transaction)?.remove(key)?;
+        Ok(())
+    }
+
+    fn clear(self, transaction: &WriteTransaction, first: &[u8], last: &[u8]) -> Result<(), Error> {
+        Ok(self.write(transaction)?.retain_in(first..=last, |_, _| false)?)
+    }
+}
+
+/// Every peer that something is kept of, without reading what.
+pub(super) fn peers(transaction: &ReadTransaction) -> Result<Vec<NodeId>, Error> {
+    let mut peers = BTreeSet::new();
+    for name in ["cursors", "acts", "outgoing"] {
+        let table: ReadOnlyTable<row::Key, row::Value> = transaction.open_table(TableDefinition::new(name))?;
+        let mut from = Vec::new();
+        while let Some(row) = table.range(&*from..)?.next() {
+            let peer = node(row?.0.value(), name)?;
+            peers.insert(peer);
+            from = last(peer);
+        }
+    }
+    Ok(peers.into_iter().collect())
+}
+
+/// Everything about one peer.
+pub(super) fn peer(transaction: &ReadTransaction, peer: NodeId) -> Result<Peer, Error> {
+    let cursors = CURSORS.read(transaction)?.get(peer.as_bytes())?.map(Cursors::from).unwrap_or_default();
+    let mut acts = acts(transaction, peer)?;
+    acts.sort_by_key(|(_, act)| act.order);
+    Ok(Peer { cursors, outgoing: outgoing(transaction, peer)?, acts })
+}
+
+fn outgoing(transaction: &ReadTransaction, peer: NodeId) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+    let table = OUTGOING.read(transaction)?;
+    let rows = table.range(&*first(peer)..=&*last(peer))?.map(|row| {
+        let (key, body) = row?;
+        let seq = key.value()[32..].try_into().map_err(|_| Error::unreadable(OUTGOING.0))?;
+        Ok((u64::from_be_bytes(seq), body.value().to_vec()))
+    });
+    rows.collect()
+}
+
+fn acts(transaction: &ReadTransaction, peer: NodeId) -> Result<Vec<(ActId, Act)>, Error> {
+    let (asked, answered) = (ASKED.read(transaction)?, ANSWERED.read(transaction)?);
+    let rows = ACTS.read(transaction)?.range(&first(peer), &last(peer))?;
+    let act = |(key, row): (Vec<u8>, ActRow)| {
+        let unreadable = || Error::unreadable("acts");
+        let id: [u8; 16] = key[32..].try_into().map_err(|_| unreadable())?;
+        let body = asked.get(&*key)?.ok_or_else(unreadable)?.value().to_vec();
+        let result = answered.get(&*key)?.map(|result| result.value().to_vec()).unwrap_or_default();
+        let ActRow { order, stage, at_ms } = row;
+        Ok((ActId::new(id), Act { order, stage, body, result, at_ms }))
+    };
+    rows.into_iter().map(act).collect()
+}
+
+pub(super) fn matters(transaction: &ReadTransaction) -> Result<Vec<(MatterKey, Matter)>, Error> {
+    let rows = MATTERS.read(transaction)?.all()?;
+    rows.into_iter().map(|(key, matter)| Ok((MatterKey::read(&key)?, matter))).collect()
+}
+
+impl Change {
+    pub(super) fn make(&self, transaction: &WriteTransaction) -> Result<(), Error> {
+        match self {
+            Self::Cursors(peer, cursors) => {
+                CURSORS.write(transaction)?.put(peer.as_bytes(), CursorsRow::from(cursors.clone()))
+            }
+            Self::Push(peer, seq, body) => OUTGOING.put(transaction, &entry(*peer, *seq), body),
+            Self::Trim(peer, upto) => OUTGOING.clear(transaction, &entry(*peer, 0), &entry(*peer, *upto)),
+            Self::Act(peer, id, act) => put_act(transaction, &below(*peer, &id[..]), act),
+            Self::ForgetAct(peer, id) => forget_act(transaction, &below(*peer, &id[..])),
+            Self::Forget(peer) => forget(transaction, *peer),
+            Self::Matter(key, matter) => MATTERS.write(transaction)?.put(&key.bytes(), matter.clone()),
+            Self::ForgetMatter(key) => MATTERS.write(transaction)?.remove(&key.bytes()).map(drop),
+        }
+    }
+}
+
+fn put_act(transaction: &WriteTransaction, key: &[u8], act: &Act) -> Result<(), Error> {
+    let Act { order, stage, ref body, ref result, at_ms } = *act;
+    ACTS.write(transaction)?.put(key, ActRow { order, stage, at_ms })?;
+    ASKED.put(transaction, key, body)?;
+    if result.is_empty() { ANSWERED.remove(transaction, key) } else { ANSWERED.put(transaction, key, result) }
+}
+
+fn forget_act(transaction: &WriteTransaction, key: &[u8]) -> Result<(), Error> {
+    ACTS.write(transaction)?.remove(key)?;
+    ASKED.remove(transaction, key)?;
+    ANSWERED.remove(transaction, key)
+}
+
+fn forget(transaction: &WriteTransaction, peer: NodeId) -> Result<(), Error> {
+    CURSORS.write(transaction)?.remove(peer.as_bytes())?;
+    for bodies in [OUTGOING, ASKED, ANSWERED, Bodies("acts")] {
+        bodies.clear(transaction, &first(peer), &last(peer))?;
+    }
+    Ok(())
+}
+
+/// From schema 1 to 2: what was asked and answered stood in the act's own row.
+fn bodies_apart(transaction: &WriteTransaction) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Before {
+        order: u64,
+        stage: Stage,
+        body: ByteBuf,
+        result: ByteBuf,
+        at_ms: u64,
+    }
+    let keys: Result<Vec<_>, Error> = Bodies("acts").write(transaction)?.iter()?.map(key_of).collect();
+    for key in keys? {
+        let before = Bodies("acts").write(transaction)?.get(&*key)?.map(|row| row.value().to_vec());
+        let before: Result<Before, _> = cbor::from_slice(&before.unwrap_or_default(), 2 * limits::ENVELOPE + 1024);
+        let Before { order, stage, body, result, at_ms } = before.map_err(|_| Error::unreadable("acts"))?;
+        let act = Act { order, stage, body: body.into_vec(), result: result.into_vec(), at_ms };
+        put_act(transaction, &key, &act)?;
+    }
+    ANSWERED.write(transaction)?;
+    ASKED.write(transaction).map(drop)
+}
+
+fn key_of(row: Result<row::Entry<'_>, redb::StorageError>) -> Result<Vec<u8>, Error> {
+    Ok(row?.0.value().to_vec())
+}
+
+fn below(peer: NodeId, rest: &[u8]) -> Vec<u8> {
+    [&peer.as_bytes()[..], rest].concat()
+}
+
+/// Not above any key that begins with the peer's.
+fn first(peer: NodeId) -> Vec<u8> {
+    below(peer, &[])
+}
+
+/// Above every key that begins with the peer's.
+fn last(peer: NodeId) -> Vec<u8> {
+    below(peer, &[0xff; 17])
+}
+
+fn entry(peer: NodeId, seq: u64) -> Vec<u8> {
+    below(peer, &seq.to_be_bytes())
+}
+
+fn node(key: &[u8], table: &'static str) -> Result<NodeId, Error> {
+    let node = key.first_chunk::<32>().and_then(|bytes| NodeId::from_bytes(*bytes).ok());
+    node.ok_or_else(|| Error::unreadable(table))
+}
+
+impl MatterKey {
+    fn bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..16].copy_from_slice(&self.epoch);
+        bytes[16..].copy_from_slice(&self.request.to_be_bytes());
+        bytes
+    }
+
+    fn read(key: &[u8]) -> Result<Self, Error> {
+        let split = key.split_first_chunk::<16>().and_then(|(epoch, rest)| Some((*epoch, rest.try_into().ok()?)));
+        let (epoch, request) = split.ok_or_else(|| Error::unreadable("matters"))?;
+        Ok(Self { epoch, request: i64::from_be_bytes(request) })
+    }
+}
+
+impl From<CursorsRow> for Cursors {
+    fn from(CursorsRow { generation, log, next, heard }: CursorsRow) -> Self {
+        Self { generation, log, next, heard }
+    }
+}
+
+impl From<Cursors> for CursorsRow {
+    fn from(Cursors { generation, log, next, heard }: Cursors) -> Self {
+        Self { generation, log, next, heard }
+    }
+}
