@@ -10,7 +10,7 @@ use crate::codex::approval::Outcome;
 use crate::codex::decision::Decision;
 use crate::identity::Label;
 use crate::pairing::Refusal;
-use crate::session::record;
+use crate::session::record::{self, Limits};
 use crate::wire::envelope::vectors::{describe, envelopes};
 use crate::wire::envelope::{CloseReason, DecisionRefusal, FailedBy};
 use crate::wire::{cbor, limits};
@@ -112,8 +112,9 @@ fn every_limit_is_as_on_the_page() {
         format!("of at most {} bytes each, and", limits::PROMPT),
         format!("in base64, of at most {} bytes each", limits::IMAGE),
         format!("more than {} bytes (1 MiB) to read", limits::APPROVAL_CONTENT),
-        format!("at most 2^{} frames", record::MAX_FRAMES.ilog2()),
-        format!("has sealed {} GiB", record::MAX_BYTES >> 30),
+        format!("2^{} frames, {} GiB", Limits::PROTOCOL.frames.ilog2(), Limits::PROTOCOL.bytes >> 30),
+        format!("or {} hour", Limits::PROTOCOL.age.as_secs() / 3600),
+        format!("more than {} % over", Limits::PROTOCOL.grace),
     ];
     let page = PAGE.split_whitespace().collect::<Vec<_>>().join(" ");
     for text in says {

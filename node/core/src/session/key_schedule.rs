@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! prk   = Extract(salt th1, X25519 ‖ psk)      k_auth, chain = Expand(prk, …)
-//! prk'  = Extract(salt th3, chain)             keys, IVs, words, pairing secret = Expand(prk', …)
+//! prk'  = Extract(salt th3, chain)             keys, IVs, words, pairing secret, root = Expand(prk', …)
+//! prk'' = Extract(salt root, X25519 ‖ hash)    keys, IVs, next root = Expand(prk'', …)       (a rekey)
 //! ```
 
 use std::fmt;
@@ -11,7 +12,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::record::{Opener, Sealer};
+use super::record::{Keys, Opener, Sealer};
 
 /// What a pairing leaves on both sides, and every later handshake mixes in: 32 secret bytes.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -83,9 +84,42 @@ impl Secrets {
         PairingSecret(*expand(&self.0, "farhelm/1 pairing"))
     }
 
+    /// What the first rekey starts from.
+    pub(super) fn root(&self) -> Zeroizing<[u8; 32]> {
+        expand(&self.0, "farhelm/1 rekey root")
+    }
+
     fn direction(&self, key: &str, iv: &str) -> (Sealer, Opener) {
         let (key, iv) = (expand::<32>(&self.0, key), *expand::<12>(&self.0, iv));
         (Sealer::new(&key, iv), Opener::new(&key, iv))
+    }
+}
+
+/// The keys of the epoch after a rekey.
+pub(super) struct Rekeyed(Hkdf<Sha256>);
+
+impl Rekeyed {
+    /// `root` is the last one, `hash` binds both messages of the rekey. Without `exchange`, an old root gives nothing.
+    pub(super) fn new(root: &[u8; 32], exchange: &[u8; 32], hash: &[u8; 32]) -> Self {
+        let ikm = Zeroizing::new([*exchange, *hash].concat());
+        Self(Hkdf::new(Some(root), &ikm))
+    }
+
+    /// What the next rekey starts from.
+    pub(super) fn root(&self) -> Zeroizing<[u8; 32]> {
+        expand(&self.0, "farhelm/1 rekey root")
+    }
+
+    /// What the phone seals with and the host opens with.
+    pub(super) fn phone_to_host(&self, epoch: u32) -> Keys {
+        let (key, iv) = (expand(&self.0, "farhelm/1 rekey phone key"), expand(&self.0, "farhelm/1 rekey phone iv"));
+        Keys { epoch, key, iv }
+    }
+
+    /// What the host seals with and the phone opens with.
+    pub(super) fn host_to_phone(&self, epoch: u32) -> Keys {
+        let (key, iv) = (expand(&self.0, "farhelm/1 rekey host key"), expand(&self.0, "farhelm/1 rekey host iv"));
+        Keys { epoch, key, iv }
     }
 }
 

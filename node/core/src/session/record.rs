@@ -8,13 +8,15 @@
 //! one bit gets one closed path, not an oracle.
 //!
 //! # Why there is an end
-//! Keys serve [`MAX_FRAMES`] frames or [`MAX_BYTES`] bytes. Until the session rekeys in place, the phone meets the
-//! end by a resume handshake, which costs one round trip and brings fresh keys.
+//! Keys serve for as long as [`Limits`] say, then they are [worn](Sealer::is_worn) and [`super::rekey`] brings new ones:
+//! a new key epoch, counted from 0 again. A direction that isn't rekeyed soon after seals and opens nothing more.
 
 use std::fmt;
+use std::time::Duration;
 
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
+use zeroize::Zeroizing;
 
 use crate::wire::limits;
 
@@ -24,10 +26,38 @@ pub const HEADER: usize = 14;
 pub const TAG: usize = 16;
 /// The longest plaintext of a record.
 pub const MAX_PLAINTEXT: usize = limits::FRAME - HEADER - TAG;
-/// Frames under one key: far inside GCM's bounds, and the point at which rekeying starts (2^18).
-pub const MAX_FRAMES: u64 = 1 << 18;
-/// Plaintext bytes under one key: 1 GiB.
-pub const MAX_BYTES: u64 = 1 << 30;
+
+/// How long the keys of one epoch serve, in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Frames after which they are worn: far inside GCM's bounds.
+    pub frames: u64,
+    /// Bytes of plaintext after which they are worn.
+    pub bytes: u64,
+    /// Age at which they are worn, by a monotonic clock.
+    pub age: Duration,
+    /// How much further worn keys go while a rekey is under way, in hundredths of each limit.
+    pub grace: u32,
+}
+
+impl Limits {
+    /// Those of the protocol; tests set smaller ones.
+    pub const PROTOCOL: Self = Self { frames: 1 << 18, bytes: 1 << 30, age: Duration::from_secs(3600), grace: 10 };
+
+    /// Whether keys of this age are done with.
+    pub(super) fn outlived(&self, age: Duration) -> bool {
+        age >= self.age.saturating_add(self.age.saturating_mul(self.grace) / 100)
+    }
+
+    const fn worn(&self, frames: u64, bytes: u64) -> bool {
+        frames >= self.frames || bytes >= self.bytes
+    }
+
+    const fn exhausted(&self, frames: u64, bytes: u64) -> bool {
+        let grace = self.grace as u64;
+        frames >= self.frames + self.frames * grace / 100 || bytes >= self.bytes + self.bytes * grace / 100
+    }
+}
 
 /// Why a record was not sealed or not opened. Any error is final for the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +74,7 @@ pub enum Error {
     /// Not sealed under this key with this header. Peer's or network's fault.
     #[error("a record that does not verify")]
     Forged,
-    /// These keys have served their time; resume the session.
+    /// These keys have served their time and more, and no rekey came; resume the session.
     #[error("these keys are used up; resume the session")]
     Exhausted,
     /// An earlier record failed; nothing is opened after that.
@@ -86,26 +116,49 @@ impl Header {
     }
 }
 
+/// The key and IV of one direction in one epoch, before their first use.
+pub struct Keys {
+    pub(super) epoch: u32,
+    pub(super) key: Zeroizing<[u8; 32]>,
+    pub(super) iv: Zeroizing<[u8; 12]>,
+}
+
 /// One direction's key, IV and position.
 struct Direction {
     cipher: Aes256Gcm,
-    iv: [u8; 12],
+    iv: Zeroizing<[u8; 12]>,
+    epoch: u32,
     counter: u64,
     bytes: u64,
+    limits: Limits,
 }
 
 impl Direction {
-    fn new(key: &[u8; 32], iv: [u8; 12]) -> Self {
-        Self { cipher: Aes256Gcm::new(&(*key).into()), iv, counter: 0, bytes: 0 }
+    fn new(keys: &Keys, limits: Limits) -> Self {
+        let cipher = Aes256Gcm::new((&*keys.key).into());
+        Self { cipher, iv: keys.iv.clone(), epoch: keys.epoch, counter: 0, bytes: 0, limits }
+    }
+
+    fn first(key: &[u8; 32], iv: [u8; 12]) -> Self {
+        let keys = Keys { epoch: 0, key: Zeroizing::new(*key), iv: Zeroizing::new(iv) };
+        Self::new(&keys, Limits::PROTOCOL)
+    }
+
+    /// Goes on with the keys of the next epoch; those of this one are gone.
+    fn switch(&mut self, next: &Keys) -> Result<(), Error> {
+        if Some(next.epoch) != self.epoch.checked_add(1) {
+            return Err(Error::Order);
+        }
+        *self = Self::new(next, self.limits);
+        Ok(())
     }
 
     fn header(&self, length: usize) -> Header {
-        // Key epoch 0: the field is part of every header, so that rekeying changes no format.
-        Header { epoch: 0, counter: self.counter, length: length as u16 }
+        Header { epoch: self.epoch, counter: self.counter, length: length as u16 }
     }
 
     fn nonce(&self) -> [u8; 12] {
-        let mut nonce = self.iv;
+        let mut nonce = *self.iv;
         for (n, c) in nonce[4..].iter_mut().zip(self.counter.to_be_bytes()) {
             *n ^= c;
         }
@@ -117,8 +170,12 @@ impl Direction {
         self.bytes += bytes as u64;
     }
 
+    const fn worn(&self) -> bool {
+        self.limits.worn(self.counter, self.bytes)
+    }
+
     const fn exhausted(&self) -> bool {
-        self.counter >= MAX_FRAMES || self.bytes >= MAX_BYTES
+        self.limits.exhausted(self.counter, self.bytes)
     }
 }
 
@@ -127,7 +184,7 @@ pub struct Sealer(Direction);
 
 impl Sealer {
     pub(super) fn new(key: &[u8; 32], iv: [u8; 12]) -> Self {
-        Self(Direction::new(key, iv))
+        Self(Direction::first(key, iv))
     }
 
     /// One frame, header first.
@@ -144,6 +201,22 @@ impl Sealer {
         self.0.advance(plaintext.len());
         Ok([&header[..], &sealed].concat())
     }
+
+    /// The marker: the last frame under these keys. From the next on, `next` serve.
+    pub fn seal_last(&mut self, marker: &[u8], next: &Keys) -> Result<Vec<u8>, Error> {
+        let frame = self.seal(marker)?;
+        self.0.switch(next)?;
+        Ok(frame)
+    }
+
+    /// Whether these keys are at their limits: a rekey is due.
+    pub const fn is_worn(&self) -> bool {
+        self.0.worn()
+    }
+
+    pub(super) const fn limit(&mut self, limits: Limits) {
+        self.0.limits = limits;
+    }
 }
 
 /// Opens records in one direction. The cipher's key schedule is zeroized on drop.
@@ -154,7 +227,7 @@ pub struct Opener {
 
 impl Opener {
     pub(super) fn new(key: &[u8; 32], iv: [u8; 12]) -> Self {
-        Self { direction: Direction::new(key, iv), closed: false }
+        Self { direction: Direction::first(key, iv), closed: false }
     }
 
     /// The plaintext of the next frame: its header as read and exactly the bytes the header announced.
@@ -184,6 +257,20 @@ impl Opener {
         Ok(plaintext)
     }
 
+    /// The peer's marker was opened: from the next frame on, `next` serve. A frame under the old keys is out of order.
+    pub fn switch(&mut self, next: &Keys) -> Result<(), Error> {
+        self.direction.switch(next).inspect_err(|_| self.closed = true)
+    }
+
+    /// Whether the peer's keys are at their limits: a rekey is due.
+    pub const fn is_worn(&self) -> bool {
+        self.direction.worn()
+    }
+
+    pub(super) const fn limit(&mut self, limits: Limits) {
+        self.direction.limits = limits;
+    }
+
     /// Opens a whole frame.
     pub fn open_frame(&mut self, frame: &[u8]) -> Result<Vec<u8>, Error> {
         let Some((header, sealed)) = frame.split_first_chunk::<HEADER>() else {
@@ -195,109 +282,27 @@ impl Opener {
     }
 }
 
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keys(epoch {})", self.epoch)
+    }
+}
+
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sealer(next {})", self.0.counter)
+        write!(f, "Sealer(epoch {}, next {})", self.0.epoch, self.0.counter)
     }
 }
 
 impl fmt::Debug for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Opener(next {})", self.direction.counter)
+        write!(f, "Opener(epoch {}, next {})", self.direction.epoch, self.direction.counter)
     }
 }
 
 #[cfg(test)]
 mod published;
 #[cfg(test)]
-mod vectors;
-
+mod tests;
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pair() -> (Sealer, Opener) {
-        (Sealer::new(&[1; 32], [2; 12]), Opener::new(&[1; 32], [2; 12]))
-    }
-
-    #[test]
-    fn records_arrive_in_order() {
-        let (mut sealer, mut opener) = pair();
-        for n in 0..3u8 {
-            let frame = sealer.seal(&[n; 5]).unwrap();
-            assert_eq!(opener.open_frame(&frame), Ok(vec![n; 5]));
-        }
-    }
-
-    #[test]
-    fn a_flip_of_any_byte_is_refused_and_final() {
-        let (mut sealer, _) = pair();
-        let frame = sealer.seal(b"rm -rf build").unwrap();
-        for at in 0..frame.len() {
-            let mut changed = frame.clone();
-            changed[at] ^= 1;
-            let (_, mut opener) = pair();
-            assert!(opener.open_frame(&changed).is_err(), "byte {at}");
-            assert_eq!(opener.open_frame(&frame), Err(Error::Closed));
-        }
-    }
-
-    #[test]
-    fn a_replayed_record_is_refused() {
-        let (mut sealer, mut opener) = pair();
-        let frame = sealer.seal(b"once").unwrap();
-        opener.open_frame(&frame).unwrap();
-        assert_eq!(opener.open_frame(&frame), Err(Error::Order));
-    }
-
-    #[test]
-    fn a_skipped_record_is_refused() {
-        let (mut sealer, mut opener) = pair();
-        sealer.seal(b"lost").unwrap();
-        assert_eq!(opener.open_frame(&sealer.seal(b"next").unwrap()), Err(Error::Order));
-    }
-
-    #[test]
-    fn lengths_are_judged_before_the_body() {
-        for length in [0u16, 15, (limits::FRAME - HEADER + 1) as u16, u16::MAX] {
-            let mut header = [0; HEADER];
-            header[12..].copy_from_slice(&length.to_be_bytes());
-            assert_eq!(Header::read(&header), Err(Error::Length(length.into())));
-        }
-        let (mut sealer, mut opener) = pair();
-        assert_eq!(sealer.seal(&[0; MAX_PLAINTEXT + 1]), Err(Error::TooLong(MAX_PLAINTEXT + 1)));
-        let whole = sealer.seal(&[0; MAX_PLAINTEXT]).unwrap();
-        assert_eq!(whole.len(), limits::FRAME);
-        assert_eq!(opener.open_frame(&whole).unwrap().len(), MAX_PLAINTEXT);
-    }
-
-    #[test]
-    fn a_cut_frame_is_refused() {
-        let (mut sealer, mut opener) = pair();
-        let frame = sealer.seal(b"whole").unwrap();
-        assert!(opener.open_frame(&frame[..frame.len() - 1]).is_err());
-        assert_eq!(pair().1.open_frame(&frame[..5]), Err(Error::Length(5)));
-    }
-
-    #[test]
-    fn keys_end() {
-        let (mut sealer, mut opener) = pair();
-        sealer.0.counter = MAX_FRAMES - 1;
-        opener.direction.counter = MAX_FRAMES - 1;
-        let last = sealer.seal(b"last").unwrap();
-        assert!(opener.open_frame(&last).is_ok());
-        assert_eq!(sealer.seal(b"one more"), Err(Error::Exhausted));
-    }
-
-    #[test]
-    fn nonces_never_repeat_under_a_key() {
-        let (mut sealer, _) = pair();
-        let nonces: std::collections::HashSet<_> = (0..300)
-            .map(|_| {
-                sealer.seal(b"x").unwrap();
-                sealer.0.nonce()
-            })
-            .collect();
-        assert_eq!(nonces.len(), 300);
-    }
-}
+mod vectors;

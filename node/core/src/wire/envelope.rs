@@ -16,6 +16,7 @@ use crate::codex::thread::{Thread, ThreadDigest, TurnStatus};
 use crate::identity::NodeId;
 use crate::policy::{Entitlement, Rules};
 use crate::session::log::Position;
+use crate::session::rekey::Message as Rekeying;
 
 /// One message, opened.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +73,8 @@ pub enum Envelope {
     Entry(Entry),
     /// Either way: every entry up to this one is stored.
     Ack(Ack),
+    /// Either way: the session's keys change ([`crate::session::rekey`]).
+    Rekeying(Rekeying),
     /// A kind this version doesn't know; skipped.
     Unknown(u16),
 }
@@ -337,6 +340,10 @@ impl Envelope {
             Self::Closing(body) => encode(34, body),
             Self::Entry(body) => encode(36, body),
             Self::Ack(body) => encode(37, body),
+            Self::Rekeying(Rekeying::Rekey(body)) => encode(39, body),
+            Self::Rekeying(Rekeying::Rekeyed(body)) => encode(40, body),
+            Self::Rekeying(Rekeying::Switch(body)) => encode(41, body),
+            Self::Rekeying(Rekeying::Ask(body)) => encode(42, body),
             Self::Unknown(kind) => encode(*kind, &()),
         }
     }
@@ -371,6 +378,10 @@ impl Envelope {
             34 => Self::Closing(read(&body)?),
             36 => Self::Entry(read(&body)?),
             37 => Self::Ack(read(&body)?),
+            39 => Self::Rekeying(Rekeying::Rekey(read(&body)?)),
+            40 => Self::Rekeying(Rekeying::Rekeyed(read(&body)?)),
+            41 => Self::Rekeying(Rekeying::Switch(read(&body)?)),
+            42 => Self::Rekeying(Rekeying::Ask(read(&body)?)),
             unknown => Self::Unknown(unknown),
         })
     }

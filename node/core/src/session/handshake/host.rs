@@ -14,6 +14,7 @@ use crate::identity::{Identity, Label, NodeId};
 use crate::pairing::{Refusal, TicketId, TicketSecret, Tombstone};
 use crate::session::Session;
 use crate::session::key_schedule::{Early, PairingSecret, Secrets};
+use crate::session::rekey::{Role, Root};
 use crate::wire::{cbor, limits};
 
 /// A phone's hello, read and not yet believed.
@@ -122,15 +123,15 @@ impl Begun {
         let th1 = th1(self.phone, self.host, &self.raw, &hello);
         let signature = identity.sign(Label::HostHello, &th1);
         let early = Early::new(&th1, shared.as_bytes(), psk);
-        let exchanged = Exchanged { early, th2: th2(&th1, &signature, self.phone) };
+        let th2 = th2(&th1, &signature, self.phone);
+        let exchanged = Exchanged { phone: self.phone, host: self.host, early, th2 };
         let reply = cbor::to_vec(&Reply::Hello { hello: ByteBuf::from(hello), signature });
-        Ok((AwaitAuth { phone: self.phone, exchanged, mode: PhantomData }, reply))
+        Ok((AwaitAuth { exchanged, mode: PhantomData }, reply))
     }
 }
 
 /// Waits for the phone's proof.
 pub struct AwaitAuth<M> {
-    phone: NodeId,
     exchanged: Exchanged,
     mode: PhantomData<M>,
 }
@@ -141,10 +142,11 @@ impl<M> AwaitAuth<M> {
         let exchanged = self.exchanged;
         let plaintext = Zeroizing::new(open_auth(&exchanged.early.auth_key(), &exchanged.th2, message)?);
         let auth: Auth = cbor::from_slice(&plaintext, limits::HANDSHAKE_MESSAGE)?;
-        self.phone.verify(Label::PhoneAuth, &exchanged.th2, &auth.signature)?;
+        exchanged.phone.verify(Label::PhoneAuth, &exchanged.th2, &auth.signature)?;
         let secrets = exchanged.session(message);
         let name = clip(&auth.name, limits::NAME).to_owned();
-        Ok(Authenticated { phone: self.phone, secrets, name, mode: PhantomData })
+        let root = exchanged.root(Role::Host, &secrets);
+        Ok(Authenticated { phone: exchanged.phone, secrets, root, name, mode: PhantomData })
     }
 }
 
@@ -153,6 +155,7 @@ impl<M> AwaitAuth<M> {
 pub struct Authenticated<M> {
     phone: NodeId,
     secrets: Secrets,
+    root: Root,
     name: String,
     mode: PhantomData<M>,
 }
@@ -186,7 +189,7 @@ impl<M> Authenticated<M> {
         let (_, opener) = self.secrets.phone_to_host();
         let host_name = clip(host_name, limits::NAME).to_owned();
         let frame = sealer.seal(&cbor::to_vec(&Answer::Accepted { host_name }))?;
-        Ok((Session { sealer, opener, peer: self.phone }, frame))
+        Ok((Session { sealer, opener, root: self.root, peer: self.phone }, frame))
     }
 
     /// Sends the phone away, telling it why. Returns the frame to send.

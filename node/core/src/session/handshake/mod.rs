@@ -17,6 +17,7 @@ mod vectors;
 use serde::{Deserialize, Serialize};
 
 use super::key_schedule::{Early, Secrets};
+use super::rekey::{Role, Root};
 use super::{record, transcript::Transcript};
 use crate::identity::{self, NodeId, Signature};
 use crate::pairing::{Refusal, Tombstone};
@@ -100,6 +101,8 @@ fn th3(th2: &[u8; 32], auth: &[u8]) -> [u8; 32] {
 
 /// What both sides hold between the hellos and `auth`.
 struct Exchanged {
+    phone: NodeId,
+    host: NodeId,
     early: Early,
     th2: [u8; 32],
 }
@@ -109,17 +112,22 @@ impl Exchanged {
     fn session(&self, auth: &[u8]) -> Secrets {
         self.early.session(&th3(&self.th2, auth))
     }
+
+    /// What this side's rekeys start from.
+    fn root(&self, role: Role, secrets: &Secrets) -> Root {
+        Root::new(role, self.phone, self.host, secrets.root())
+    }
 }
 
 /// A 256-bit secret drawn for one exchange.
-fn ephemeral(rng: &mut impl rand_core::CryptoRng) -> x25519_dalek::StaticSecret {
+pub(super) fn ephemeral(rng: &mut impl rand_core::CryptoRng) -> x25519_dalek::StaticSecret {
     let mut seed = zeroize::Zeroizing::new([0; 32]);
     rng.fill_bytes(&mut *seed);
     x25519_dalek::StaticSecret::from(*seed)
 }
 
 /// X25519 (RFC 7748 §6.1), all-zero results refused.
-fn agree(ours: &x25519_dalek::StaticSecret, theirs: [u8; 32]) -> Result<x25519_dalek::SharedSecret, Error> {
+pub(super) fn agree(ours: &x25519_dalek::StaticSecret, theirs: [u8; 32]) -> Result<x25519_dalek::SharedSecret, Error> {
     let shared = ours.diffie_hellman(&x25519_dalek::PublicKey::from(theirs));
     if shared.was_contributory() { Ok(shared) } else { Err(Error::Degenerate) }
 }

@@ -14,6 +14,7 @@ use crate::identity::{Identity, Label, NodeId};
 use crate::pairing::TicketSecret;
 use crate::session::key_schedule::{Early, PairingSecret, Secrets};
 use crate::session::record::{self, Sealer};
+use crate::session::rekey::{Role, Root};
 use crate::session::{Session, record::Opener};
 use crate::wire::{cbor, limits};
 
@@ -86,7 +87,8 @@ impl<M> AwaitHello<M> {
         let secrets = exchanged.session(&auth);
         let (sealer, _) = secrets.phone_to_host();
         let (_, opener) = secrets.host_to_phone();
-        Ok((AwaitAnswer { host: self.host, secrets, sealer, opener, mode: PhantomData }, auth))
+        let root = exchanged.root(Role::Phone, &secrets);
+        Ok((AwaitAnswer { host: self.host, secrets, sealer, opener, root, mode: PhantomData }, auth))
     }
 
     pub(super) fn exchange(&self, message: &[u8]) -> Result<Exchanged, Error> {
@@ -108,7 +110,7 @@ impl<M> AwaitHello<M> {
         self.host.verify(Label::HostHello, &th1, &signature)?;
         let shared = agree(&self.ephemeral, hello.e.into_array())?;
         let early = Early::new(&th1, shared.as_bytes(), &self.psk);
-        Ok(Exchanged { early, th2: th2(&th1, &signature, self.us) })
+        Ok(Exchanged { phone: self.us, host: self.host, early, th2: th2(&th1, &signature, self.us) })
     }
 }
 
@@ -118,6 +120,7 @@ pub struct AwaitAnswer<M> {
     secrets: Secrets,
     sealer: Sealer,
     opener: Opener,
+    root: Root,
     mode: PhantomData<M>,
 }
 
@@ -147,7 +150,7 @@ impl<M> AwaitAnswer<M> {
         match cbor::from_slice(&plaintext, limits::HANDSHAKE_MESSAGE)? {
             Answer::Refused(refusal) => Err(Error::Refused(refusal)),
             Answer::Accepted { host_name } => {
-                let session = Session { sealer: self.sealer, opener: self.opener, peer: self.host };
+                let session = Session { sealer: self.sealer, opener: self.opener, root: self.root, peer: self.host };
                 Ok((session, host_name))
             }
         }

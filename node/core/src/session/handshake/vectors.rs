@@ -49,6 +49,7 @@ struct Vector {
     phone_iv: String,
     host_key: String,
     host_iv: String,
+    rekey_root: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     paired: Option<PairedValues>,
     answer_plaintext: Message,
@@ -286,6 +287,7 @@ fn vector(what: &str, run: Run, psk: &[u8], ticket: Option<TicketValues>) -> Vec
         phone_iv: hex(phone_iv),
         host_key: hex(host_key),
         host_iv: hex(host_iv),
+        rekey_root: hex(expand::<32>(&session_prk, "farhelm/1 rekey root")),
         paired,
         answer_plaintext: answer_plaintext.into(),
         answer: hex(run.answer),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Direction, Error, MAX_FRAMES, Opener, Sealer};
+use super::{Error, Limits, Opener, Sealer};
 use crate::vectors::{check, counting, hex, unhex};
 
 #[derive(Serialize)]
@@ -69,7 +69,7 @@ fn records_are_as_in_the_vectors() {
         frame(1, b""),
         frame(2, b"third"),
         frame(0x0102, b"two bytes of counter"),
-        frame(MAX_FRAMES - 1, b"the last"),
+        frame(Limits::PROTOCOL.frames - 1, b"the last"),
     ];
     let second = frames[2].frame.clone();
     let nothing = |_: &mut Vec<u8>| {};
@@ -94,8 +94,10 @@ fn records_are_as_in_the_vectors() {
 }
 
 #[test]
-fn keys_end_at_two_to_the_eighteenth_frame() {
-    let mut direction = Direction::new(&[0; 32], [0; 12]);
-    direction.counter = MAX_FRAMES;
-    assert_eq!(Sealer(direction).seal(b"one more"), Err(Error::Exhausted));
+fn keys_end_a_tenth_beyond_two_to_the_eighteenth_frame() {
+    let end = (1 << 18) + (1 << 18) / 10;
+    let mut sealer = sealer();
+    sealer.0.counter = end - 1;
+    assert!(sealer.seal(b"the last").is_ok());
+    assert_eq!(sealer.seal(b"one more"), Err(Error::Exhausted));
 }

@@ -11,6 +11,7 @@ use crate::codex::thread::{Item, ItemKind, Progress, Status, Turn, TurnStatus};
 use crate::identity::Identity;
 use crate::policy::Right;
 use crate::session::log::Heard;
+use crate::session::rekey::{Epoch, Share};
 use crate::vectors::{check, counting, diagnostic, hex, unhex};
 
 #[derive(Serialize)]
@@ -216,6 +217,10 @@ pub(crate) fn envelopes() -> Vec<Envelope> {
         Envelope::Digest(thread().digest()),
         Envelope::Entry(Entry { seq: 5, body: ByteBuf::from(Envelope::Ping(Beat { n: 1 }).encode()) }),
         Envelope::Ack(Ack { upto: 5 }),
+        Envelope::Rekeying(Rekeying::Rekey(Share { epoch: 1, key: ByteArray::new(counting(0x41)) })),
+        Envelope::Rekeying(Rekeying::Rekeyed(Share { epoch: 1, key: ByteArray::new(counting(0x61)) })),
+        Envelope::Rekeying(Rekeying::Switch(Epoch { epoch: 1 })),
+        Envelope::Rekeying(Rekeying::Ask(Epoch { epoch: 0 })),
     ]
 }
 
@@ -248,6 +253,10 @@ pub(crate) fn describe(envelope: &Envelope) -> (&'static str, &'static str) {
         Envelope::Digest(_) => ("Digest", "host"),
         Envelope::Entry(_) => ("Entry", "either"),
         Envelope::Ack(_) => ("Ack", "either"),
+        Envelope::Rekeying(Rekeying::Rekey(_)) => ("Rekey", "phone"),
+        Envelope::Rekeying(Rekeying::Rekeyed(_)) => ("Rekeyed", "host"),
+        Envelope::Rekeying(Rekeying::Switch(_)) => ("Switch", "either"),
+        Envelope::Rekeying(Rekeying::Ask(_)) => ("RekeyAsk", "host"),
         Envelope::Unknown(_) => ("Unknown", "nobody"),
     }
 }
@@ -311,6 +320,13 @@ fn envelopes_are_as_in_the_vectors() {
     let refused = vec![
         refused("a field of a later version in a decision", with_stranger(&all[2])),
         refused("a field of a later version in an approval", with_stranger(&Envelope::Approval(command()))),
+        refused(
+            "a field of a later version in a rekey's share",
+            with_stranger(&Envelope::Rekeying(Rekeying::Rekey(Share {
+                epoch: 1,
+                key: ByteArray::new(counting(0x41)),
+            }))),
+        ),
         refused("an unknown word where one of a list stands", "82182250a166726561736f6e686c61756e63686564".into()),
         refused("a body that isn't wrapped into a byte string", "821820a1616e01".into()),
         refused("a byte after the body's end", "82182045a1616e0100".into()),
