@@ -5,11 +5,12 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 
-use farhelm_core::codex::thread::{Applied, Thread, id_of};
+use farhelm_core::codex::thread::{Applied, Thread, ThreadDigest, id_of};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::error::Error;
+use crate::truth::{Standing, Truth};
 
 /// Threads one phone may follow at a host (the host keeps no more).
 pub(crate) const CAPACITY: usize = 64;
@@ -44,7 +45,19 @@ impl ThreadWatch {
 
 /// Every followed thread of one host.
 #[derive(Default)]
-pub(crate) struct Followed(HashMap<String, watch::Sender<Thread>>);
+pub(crate) struct Followed(HashMap<String, Entry>);
+
+struct Entry {
+    sender: watch::Sender<Thread>,
+    standing: Standing,
+}
+
+impl Entry {
+    /// Not shown yet: without an id.
+    fn new() -> Self {
+        Self { sender: watch::Sender::new(Thread::default()), standing: Standing::default() }
+    }
+}
 
 impl Followed {
     /// Follows a thread; without a snapshot yet it has no id.
@@ -53,36 +66,56 @@ impl Followed {
         if self.ids().len() >= CAPACITY && !self.0.contains_key(thread) {
             return Err(Error::TooManyThreads);
         }
-        let sender = self.0.entry(thread.to_owned()).or_insert_with(|| watch::Sender::new(Thread::default()));
-        Ok(ThreadWatch(sender.subscribe()))
+        let entry = self.0.entry(thread.to_owned()).or_insert_with(Entry::new);
+        Ok(ThreadWatch(entry.sender.subscribe()))
     }
 
     /// The ids for the host's book-keeping, sorted.
     pub(crate) fn ids(&self) -> Vec<String> {
-        let mut ids: Vec<_> = self.0.iter().filter(|(_, s)| s.receiver_count() > 0).map(|(id, _)| id.clone()).collect();
+        let looked_at = self.0.iter().filter(|(_, entry)| entry.sender.receiver_count() > 0);
+        let mut ids: Vec<_> = looked_at.map(|(id, _)| id.clone()).collect();
         ids.sort();
         ids
     }
 
     /// Takes a thread as it stands now.
     pub(crate) fn replace(&mut self, thread: Thread) {
-        match self.0.get(&thread.id) {
-            Some(sender) => drop(sender.send_replace(thread)),
+        match self.0.get_mut(&thread.id) {
+            Some(entry) => {
+                entry.standing.show();
+                entry.sender.send_replace(thread);
+            }
             None => tracing::debug!("a snapshot of a thread that nobody follows"),
         }
     }
 
     /// Takes a notification. Before the snapshot it is dropped: the snapshot holds what it says.
     pub(crate) fn apply(&mut self, method: &str, params: &Value) {
-        let Some(sender) = id_of(params).and_then(|id| self.0.get(id)) else { return };
-        sender.send_if_modified(|thread| {
+        let Some(entry) = id_of(params).and_then(|id| self.0.get(id)) else { return };
+        entry.sender.send_if_modified(|thread| {
             !thread.id.is_empty() && matches!(thread.apply(method, params), Applied::Changed | Applied::Outdated)
         });
     }
 
+    /// Holds a thread against what the host says it shows, and counts that. Says whether the host has to show it again.
+    pub(crate) fn compare(&mut self, digest: &ThreadDigest, truth: &mut Truth) -> bool {
+        let Some(Entry { sender, standing }) = self.0.get_mut(&digest.thread) else { return false };
+        let thread = sender.borrow();
+        // Before the snapshot there is nothing to compare, and nobody looks at what is without a watch.
+        let shown = !thread.id.is_empty() && sender.receiver_count() > 0;
+        shown && standing.compare(|| thread.agrees_with(digest), truth)
+    }
+
+    /// The host was told to show a thread again.
+    pub(crate) fn asked(&mut self, thread: &str) {
+        if let Some(entry) = self.0.get_mut(thread) {
+            entry.standing.ask();
+        }
+    }
+
     /// Forgets those that nobody looks at and that the host doesn't send (any more).
     pub(crate) fn prune(&mut self, sent: &[String]) {
-        self.0.retain(|id, sender| sender.receiver_count() > 0 || sent.contains(id));
+        self.0.retain(|id, entry| entry.sender.receiver_count() > 0 || sent.contains(id));
     }
 }
 

@@ -24,7 +24,7 @@
 //! | [`Host`] | the handle: calls, watches, decisions |
 //! | `message`, `results` | what goes into calls and what comes out |
 //! | `supervisor` | the task behind a handle: attach, move to better paths, reconnect |
-//! | `calls`, `decisions`, `followed` | what is under way, as tables without I/O |
+//! | `calls`, `decisions`, `followed`, `truth` | what is under way, as tables without I/O |
 //! | [`key_store`], `records` | what survives, behind a door that the platform opens |
 //! | `network` | the seam to the overlay |
 //!
@@ -50,6 +50,7 @@ mod results;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod truth;
 
 pub use client::{Client, Config, KnownHost, OpenError, Standing};
 pub use connection::{Connection, Path, Traffic, Why};
@@ -72,3 +73,4 @@ pub use message::{Attachment, AttachmentError, Message, StartOptions};
 pub use pairing::{PairError, PairedHost, Pairing};
 pub use records::Error as RecordsError;
 pub use results::{AccountUsage, Effort, Goal, Image, Model, Queued, RateLimits, Settings, Terminal, Usage, Window};
+pub use truth::Truth;

@@ -41,6 +41,7 @@ use crate::error::{Error, PATIENCE};
 use crate::event::Event;
 use crate::followed::ThreadWatch;
 use crate::supervisor::{Command, Outlets};
+use crate::truth::Truth;
 
 pub use threads::{Order, Paging, ThreadQuery};
 pub use turns::{ReviewTarget, Started};
@@ -122,6 +123,11 @@ impl Host {
     /// What happens from now on.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.outlets.events.subscribe()
+    }
+
+    /// Whether the threads here are those at the host, counted.
+    pub fn truth(&self) -> watch::Receiver<Truth> {
+        self.outlets.truth.subscribe()
     }
 
     /// What has moved, and the last round trip.

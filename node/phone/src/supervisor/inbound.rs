@@ -24,6 +24,7 @@ impl Supervisor {
             }
             Envelope::Notification(notification) => self.on_notification(&notification),
             Envelope::Snapshot(snapshot) => self.followed.replace(snapshot.thread),
+            Envelope::Digest(digest) => self.on_digest(&digest),
             Envelope::Host(state) => self.on_host(state),
             Envelope::Approvals(all) => self.on_approvals(all.open),
             Envelope::Approval(approval) => self.on_approval(approval),

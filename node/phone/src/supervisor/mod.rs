@@ -15,6 +15,7 @@
 
 mod inbound;
 mod lines;
+mod truth;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -41,6 +42,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::followed::{Followed, ThreadWatch};
 use crate::records::{Record, Records};
+use crate::truth::Truth;
 
 /// How often the round trip in the state is brought up to date.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -99,6 +101,7 @@ pub(crate) struct Outlets {
     /// Whether the host has listed both on the line there is.
     pub(crate) listed: watch::Sender<bool>,
     pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) truth: watch::Sender<Truth>,
     pub(crate) sent: AtomicU64,
     pub(crate) received: AtomicU64,
 }
@@ -339,6 +342,7 @@ pub(crate) fn outlets(state: Connection) -> Arc<Outlets> {
         questions: watch::Sender::new(Vec::new()),
         listed: watch::Sender::new(false),
         events: broadcast::Sender::new(256),
+        truth: watch::Sender::new(Truth::default()),
         sent: AtomicU64::new(0),
         received: AtomicU64::new(0),
     })

@@ -8,6 +8,7 @@ mod overlay;
 mod pairing;
 mod questions;
 mod session;
+mod truth;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
