@@ -16,6 +16,7 @@
 //! | `calls` | attempts to reach a peer |
 //! | [`paths`] | every connection to a peer, and which of them is best |
 //! | [`channel`] | the encrypted session over whatever path is best |
+//! | `faults` | points at which tests have things go wrong; only with that feature |
 //!
 //! Not here: the relay server (farhelm-relay), the session's cryptography (farhelm-core), storage.
 
@@ -25,6 +26,8 @@ mod calls;
 pub mod channel;
 mod driver;
 pub mod endpoint;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod legs;
 pub mod paths;
 mod reservations;
