@@ -54,6 +54,7 @@ on_both! {
     a_phone_that_comes_back_finds_the_open_approval
     history_is_read_whole_after_coming_back
     a_message_to_a_running_turn_steers_it
+    the_phone_has_what_the_host_has
     a_removed_phone_can_do_nothing_more
 }
 
@@ -232,6 +233,21 @@ async fn a_message_to_a_running_turn_steers_it(stage: Stage) {
     assert_eq!(steered, started.turn, "the same turn goes on");
     let turn = ended(&mut thread, &started.turn).await;
     assert!(said(&turn).contains("rather be quick"), "{turn:?}");
+    stage.strike().await;
+}
+
+async fn the_phone_has_what_the_host_has(stage: Stage) {
+    let (started, mut thread) = stage.start("ESCALATE cmd=touch ran.txt").await;
+    let asked = approval(&stage.host).await;
+    stage.host.decide(&asked, Decision::Accept).await.expect("to be taken");
+    ended(&mut thread, &started.turn).await;
+    let second = stage.host.send(&started.thread, "the second").await.expect("a turn");
+    ended(&mut thread, &second).await;
+    // Once it was shown, and at the end of each turn.
+    let mut truth = stage.host.truth();
+    let all = tokio::time::timeout(stage::PATIENCE, truth.wait_for(|truth| truth.compared >= 3)).await;
+    let all = *all.expect("in time").expect("a living host");
+    assert_eq!((all.differed, all.repaired, all.unrepaired), (0, 0, 0), "{all:?}");
     stage.strike().await;
 }
 

@@ -39,7 +39,10 @@ impl Stage {
         Self { world, phone, host, keys }
     }
 
+    /// The end of a story, in which the phone never had another thread than the host.
     pub(crate) async fn strike(self) {
+        let truth = *self.host.truth().borrow();
+        assert_eq!(truth.differed, 0, "{truth:?}");
         self.phone.shutdown().await;
         self.world.shutdown().await.expect("a clean end");
     }
