@@ -5,11 +5,13 @@
 // A test's unwrap is an assertion; clippy only sees that of functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+mod killed;
+
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Child;
+use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::{TicketSecret, Tombstone};
@@ -83,30 +85,13 @@ fn as_another_process_pair_and_revoke_until_killed() {
 }
 
 fn writer(dir: &Path, first: u32) -> Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "as_another_process_pair_and_revoke_until_killed", "--nocapture"]);
-    command.env(DIR, dir).env(FIRST, first.to_string()).stdout(Stdio::piped()).spawn().unwrap()
+    let first = first.to_string();
+    killed::run("as_another_process_pair_and_revoke_until_killed", &[(DIR, dir), (FIRST, Path::new(&first))])
 }
 
-/// Lets the writer acknowledge `lines` steps, kills it a moment later, and returns all that it acknowledged.
-fn killed_after(mut writer: Child, lines: usize, moment: Duration) -> Vec<(usize, u32)> {
-    let acknowledged = |line: String| {
-        let (step, number) = line.split_once(' ')?;
-        Some((STEPS.iter().position(|known| *known == step)?, number.parse().ok()?))
-    };
-    let out = BufReader::new(writer.stdout.take().unwrap());
-    let mut steps = out.lines().map(|line| line.unwrap()).filter_map(acknowledged);
-    let mut seen: Vec<_> = steps.by_ref().take(lines).collect();
-    assert_eq!(seen.len(), lines, "the writer ended by itself");
-    let start = Instant::now();
-    while start.elapsed() < moment {
-        std::hint::spin_loop();
-    }
-    writer.kill().unwrap();
-    // What was in the pipe was acknowledged before the kill.
-    seen.extend(steps);
-    writer.wait().unwrap();
-    seen
+fn acknowledged(line: &str) -> Option<(usize, u32)> {
+    let (step, number) = line.split_once(' ')?;
+    Some((STEPS.iter().position(|known| *known == step)?, number.parse().ok()?))
 }
 
 /// Checks one pairing of which `step` was the last to be acknowledged: it stands there, or exactly one further.
@@ -144,7 +129,7 @@ fn what_was_acknowledged_survives_a_sigkill_at_any_moment() {
         }
         // Another step, and another moment within it, each time.
         let (lines, moment) = (20 + kill as usize, Duration::from_micros(u64::from(kill) * 97 % 1_500));
-        let seen = killed_after(writer(dir.path(), first), lines, moment);
+        let seen = killed::after(writer(dir.path(), first), lines, moment, acknowledged);
         let store = Store::open(&path(dir.path())).unwrap();
         let &(step, last) = seen.last().unwrap();
         for number in first..last {
@@ -170,10 +155,7 @@ fn a_sigkill_during_the_first_start_leaves_no_half_store() {
         while std::fs::read_dir(&dir).unwrap().next().is_none() {
             assert!(writer.try_wait().unwrap().is_none(), "the writer ended by itself");
         }
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_micros(round * 211) {
-            std::hint::spin_loop();
-        }
+        killed::wait(Duration::from_micros(round * 211));
         writer.kill().unwrap();
         writer.wait().unwrap();
         Store::open(&path(&dir)).unwrap();

@@ -2,11 +2,12 @@
 // A test's unwrap is an assertion; clippy only sees that of functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+mod killed;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::session::log::{Heard, LogId};
@@ -217,11 +218,6 @@ fn as_another_process_migrate() {
     Journal::open(Path::new(&file)).unwrap();
 }
 
-fn migrating(path: &Path) -> Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "as_another_process_migrate"]).env(FILE, path).stdout(Stdio::null()).spawn().unwrap()
-}
-
 #[test]
 fn a_sigkill_at_any_moment_leaves_the_older_one_whole_or_the_newer_one() {
     const COUNT: u64 = 60;
@@ -233,25 +229,11 @@ fn a_sigkill_at_any_moment_leaves_the_older_one_whole_or_the_newer_one() {
     for kill in 0..20 {
         fs::write(world.path(), &before).unwrap();
         fs::set_permissions(world.path(), fs::Permissions::from_mode(0o600)).unwrap();
-        kill_amidst(migrating(&world.path()), &world.path(), Duration::from_micros(kill * 700));
+        let child = killed::run("as_another_process_migrate", &[(FILE, &world.path())]);
+        killed::amidst(child, &world.path(), Duration::from_micros(kill * 700));
         let touched = fs::read(world.path()).unwrap()[PAGE..] != before[PAGE..];
         amidst += u32::from(schema_of(&world.path(), COUNT) == 1 && touched);
         assert_everything_is_there(&Journal::open(&world.path()).unwrap(), COUNT);
     }
     assert!(amidst > 0, "never killed while it was at it");
-}
-
-/// Waits until the file is written to, and a moment longer.
-fn kill_amidst(mut child: Child, path: &Path, moment: Duration) {
-    let modified = || fs::metadata(path).unwrap().modified().unwrap();
-    let before = modified();
-    while modified() == before {
-        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
-    }
-    let start = Instant::now();
-    while start.elapsed() < moment {
-        std::hint::spin_loop();
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
