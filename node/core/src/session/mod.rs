@@ -13,6 +13,7 @@
 //! Every state is consumed by its transition and [`Session`] exists only at the end: what isn't authenticated is a
 //! type that can't carry a command. Specification: `node/PROTOCOL.md` §3 and §4.
 
+pub mod flow;
 pub mod handshake;
 mod key_schedule;
 pub mod log;

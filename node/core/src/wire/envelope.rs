@@ -73,6 +73,8 @@ pub enum Envelope {
     Entry(Entry),
     /// Either way: every entry up to this one is stored.
     Ack(Ack),
+    /// Either way: this much has arrived on this path.
+    Credit(Credit),
     /// Either way: the session's keys change ([`crate::session::rekey`]).
     Rekeying(Rekeying),
     /// A kind this version doesn't know; skipped.
@@ -122,6 +124,13 @@ pub struct Entry {
 pub struct Ack {
     /// The last entry stored.
     pub upto: u64,
+}
+
+/// What has arrived on a path, stored or not ([`crate::session::flow`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credit {
+    /// Bytes of pieces since the path began, those of the control lane left out.
+    pub received: u64,
 }
 
 /// A turn that is over, told to every device that may see its thread.
@@ -340,6 +349,7 @@ impl Envelope {
             Self::Closing(body) => encode(34, body),
             Self::Entry(body) => encode(36, body),
             Self::Ack(body) => encode(37, body),
+            Self::Credit(body) => encode(38, body),
             Self::Rekeying(Rekeying::Rekey(body)) => encode(39, body),
             Self::Rekeying(Rekeying::Rekeyed(body)) => encode(40, body),
             Self::Rekeying(Rekeying::Switch(body)) => encode(41, body),
@@ -378,6 +388,7 @@ impl Envelope {
             34 => Self::Closing(read(&body)?),
             36 => Self::Entry(read(&body)?),
             37 => Self::Ack(read(&body)?),
+            38 => Self::Credit(read(&body)?),
             39 => Self::Rekeying(Rekeying::Rekey(read(&body)?)),
             40 => Self::Rekeying(Rekeying::Rekeyed(read(&body)?)),
             41 => Self::Rekeying(Rekeying::Switch(read(&body)?)),

@@ -3,6 +3,7 @@
 pub mod cbor;
 pub mod envelope;
 pub mod fragment;
+pub mod lane;
 pub mod limits;
 pub mod stream;
 

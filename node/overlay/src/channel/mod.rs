@@ -1,33 +1,40 @@
 //! A channel: envelopes both ways over one stream of one path, sealed and opened off the swarm's task.
 //!
 //! It ends with its stream; the session's owner above opens a new one on a better or a living path and resumes. What
-//! it guarantees while it lives: envelopes arrive whole, in order, from the proven peer, or the channel ends.
+//! it guarantees while it lives: envelopes of a [lane](farhelm_core::wire::lane) arrive whole, in order, from the proven
+//! peer, or the channel ends; what is urgent overtakes what is large.
 //!
-//! Both queues are bounded. A full incoming queue stops reading, so the peer slows down; for a full outgoing queue
-//! the sender decides ([`Sender::offer`] or [`Sender::send`]).
+//! Both sides' memory is bounded. A full incoming queue stops reading, so the peer slows down. What waits to be sent is
+//! counted in bytes: for an urgent or large envelope beyond the bound the sender decides ([`Sender::offer`] or
+//! [`Sender::send`]); of the stream a thread's queue is dropped, and [`Gaps`] says when it can be shown anew.
 
+mod hands;
+mod outgoing;
 mod phone;
 mod wire;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use farhelm_core::identity::NodeId;
-use farhelm_core::session::record::{self, Opener, Sealer};
-use farhelm_core::session::{Session, handshake};
-use farhelm_core::wire::envelope::{Beat, CloseReason, Closing};
-use farhelm_core::wire::{Envelope, cbor, fragment, limits};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, watch};
+use farhelm_core::session::{Session, flow, handshake, record};
+use farhelm_core::wire::envelope::{CloseReason, Closing};
+use farhelm_core::wire::{Envelope, cbor, fragment, stream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use hands::{Inbound, Outbound, Shared, now};
+use outgoing::{Outgoing, Parcel};
+pub use outgoing::{QUEUED, Waiting};
 pub use phone::{Pairing, pair, resume};
 use wire::{Reader, Writer};
 pub use wire::{STEP, Wire};
 
-/// Envelopes that may wait in either direction.
+/// Envelopes that may wait for a channel's owner.
 pub const QUEUE: usize = 256;
 /// How often an otherwise silent channel asks whether the peer is there.
 const BEAT: Duration = Duration::from_secs(10);
@@ -58,6 +65,15 @@ pub enum Error {
     /// An envelope that can't be read. Peer's fault.
     #[error("unreadable envelope: {0}")]
     Envelope(#[from] cbor::Error),
+    /// Pieces of the stream that don't fit one another. Peer's fault.
+    #[error(transparent)]
+    Stream(#[from] stream::Gap),
+    /// The peer confirmed what wasn't sent. Peer's fault.
+    #[error(transparent)]
+    Misconfirmed(#[from] flow::Misconfirmed),
+    /// The peer is there and doesn't say that it receives anything.
+    #[error("the peer confirms nothing")]
+    Unconfirmed,
     /// The peer ended the session on purpose.
     #[error("the other side closed the session")]
     Closed(CloseReason),
@@ -88,6 +104,11 @@ impl Traffic {
         self.received.load(Ordering::Relaxed)
     }
 
+    fn note(&self, round_trip: Duration) {
+        // Under a microsecond is still a round trip.
+        self.round_trip_us.store((round_trip.as_micros() as u64).max(1), Ordering::Relaxed);
+    }
+
     /// The last measured round trip, through both programs.
     pub fn round_trip(&self) -> Option<Duration> {
         Some(self.round_trip_us.load(Ordering::Relaxed)).filter(|us| *us > 0).map(Duration::from_micros)
@@ -96,22 +117,73 @@ impl Traffic {
 
 /// Sends envelopes into a channel.
 #[derive(Debug, Clone)]
-pub struct Sender(mpsc::Sender<Envelope>);
+pub struct Sender(Arc<Shared>);
 
-/// The channel doesn't take the envelope: it ended, or for [`Sender::offer`], its queue is full.
+/// The channel doesn't take the envelope: it ended, or for [`Sender::offer`], its lane is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the channel takes no more")]
 pub struct NotTaken;
 
 impl Sender {
-    /// Waits for room.
+    /// Waits for room in the envelope's lane.
     pub async fn send(&self, envelope: Envelope) -> Result<(), NotTaken> {
-        self.0.send(envelope).await.map_err(|_| NotTaken)
+        let Some(mut parcel) = Parcel::new(envelope) else { return Ok(()) };
+        loop {
+            // From here on every change is heard, also one before we wait.
+            let mut room = pin!(self.0.room.notified());
+            room.as_mut().enable();
+            parcel = match self.push(parcel) {
+                Ok(()) => return Ok(()),
+                Err((_, true)) => return Err(NotTaken),
+                Err((parcel, false)) => parcel,
+            };
+            room.await;
+        }
     }
 
     /// Never waits: for callers that must not be held up by a slow peer.
     pub fn offer(&self, envelope: Envelope) -> Result<(), NotTaken> {
-        self.0.try_send(envelope).map_err(|_| NotTaken)
+        Parcel::new(envelope).map_or(Ok(()), |parcel| self.push(parcel).map_err(|_| NotTaken))
+    }
+
+    /// What waits for the peer, and what is under way.
+    pub fn waiting(&self) -> Waiting {
+        self.0.lock().waiting()
+    }
+
+    /// Nobody shows this thread on this channel, so after a [gap](Gaps) it needs no snapshot.
+    pub fn release(&self, thread: &str) {
+        self.0.lock().release(thread);
+    }
+
+    /// Gives back what wasn't taken, and whether nothing will be any more.
+    fn push(&self, parcel: Parcel) -> Result<(), (Parcel, bool)> {
+        let mut outgoing = self.0.lock();
+        if outgoing.is_closed() || !outgoing.has_room(parcel.lane()) {
+            return Err((parcel, outgoing.is_closed()));
+        }
+        outgoing.push(parcel, now());
+        drop(outgoing);
+        self.0.work.notify_one();
+        self.0.gap.notify_one();
+        Ok(())
+    }
+}
+
+/// Says which threads lost their part of the stream, because the peer was too slow.
+#[derive(Debug)]
+pub struct Gaps(Arc<Shared>);
+
+impl Gaps {
+    /// The next thread that can be shown anew: nothing of it is sent until its snapshot is, or until it is
+    /// [released](Sender::release). Cancel-safe; waits for ever when there is none.
+    pub async fn next(&mut self) -> String {
+        loop {
+            if let Some(thread) = self.0.lock().gap() {
+                return thread;
+            }
+            self.0.gap.notified().await;
+        }
     }
 }
 
@@ -119,7 +191,7 @@ impl Sender {
 #[derive(Debug)]
 pub struct Channel {
     peer: NodeId,
-    outgoing: Sender,
+    shared: Arc<Shared>,
     incoming: mpsc::Receiver<Result<Envelope, Error>>,
     traffic: Arc<Traffic>,
     reader: JoinHandle<()>,
@@ -132,33 +204,31 @@ impl Channel {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        Self::go_on(wire, session, 0)
+    }
+
+    /// As [`start`](Self::start), with so many bytes of pieces sent already.
+    fn go_on<S>(wire: Wire<S>, session: Session, early: usize) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let peer = session.peer();
         let (read, write) = tokio::io::split(wire.into_stream());
-        let (outgoing, queue) = mpsc::channel(QUEUE);
         let (deliver, incoming) = mpsc::channel(QUEUE);
         let traffic = Arc::new(Traffic::default());
-        // What the reader finds, the writer must know: beats to answer, and the end.
-        let (pong, pongs) = mpsc::channel(4);
-        let (beats, sent_beats) = watch::channel((0, Instant::now()));
-        let inbound = Inbound {
-            reader: Reader(read),
-            opener: session.opener,
+        let mut outgoing = Outgoing::new(now());
+        outgoing.sent_early(early, now());
+        let shared = Arc::new(Shared::new(outgoing));
+        let inbound = Inbound::new(Reader(read), session.opener, traffic.clone(), shared.clone());
+        let outbound = Outbound {
+            writer: Writer(write),
+            sealer: session.sealer,
             traffic: traffic.clone(),
-            pong,
-            sent_beats,
-            pieces: fragment::Reassembly::default(),
+            shared: shared.clone(),
         };
-        let outbound =
-            Outbound { writer: Writer(write), sealer: session.sealer, traffic: traffic.clone(), beats, pongs };
         let failed = deliver.clone();
-        Self {
-            peer,
-            outgoing: Sender(outgoing),
-            incoming,
-            traffic,
-            reader: tokio::spawn(inbound.run(deliver)),
-            writer: tokio::spawn(outbound.run(queue, failed)),
-        }
+        let (reader, writer) = (tokio::spawn(inbound.run(deliver)), tokio::spawn(outbound.run(failed)));
+        Self { peer, shared, incoming, traffic, reader, writer }
     }
 
     /// The proven peer.
@@ -166,9 +236,14 @@ impl Channel {
         self.peer
     }
 
-    /// A handle to send with; clones share the queue.
+    /// A handle to send with; clones share the lanes.
     pub fn sender(&self) -> Sender {
-        self.outgoing.clone()
+        Sender(self.shared.clone())
+    }
+
+    /// Where the stream was too much for the peer; for one listener.
+    pub fn gaps(&self) -> Gaps {
+        Gaps(self.shared.clone())
     }
 
     /// What has gone through.
@@ -181,9 +256,9 @@ impl Channel {
         self.incoming.recv().await.unwrap_or(Err(Error::Io(std::io::ErrorKind::BrokenPipe)))
     }
 
-    /// Says why and ends; waits a moment for what is still queued to be written.
+    /// Says why and ends; waits a moment for what is urgent and still waits. The stream and bulk are let go.
     pub async fn close(mut self, reason: CloseReason) {
-        let _ = self.outgoing.offer(Envelope::Closing(Closing { reason }));
+        let _ = self.sender().offer(Envelope::Closing(Closing { reason }));
         // The writer ends itself after a `Closing`.
         let _ = timeout(Duration::from_secs(2), &mut self.writer).await;
     }
@@ -191,112 +266,9 @@ impl Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
+        self.shared.end();
         self.reader.abort();
         self.writer.abort();
-    }
-}
-
-struct Inbound<R> {
-    reader: Reader<R>,
-    opener: Opener,
-    traffic: Arc<Traffic>,
-    pong: mpsc::Sender<Beat>,
-    sent_beats: watch::Receiver<(u64, Instant)>,
-    pieces: fragment::Reassembly,
-}
-
-impl<R: AsyncRead + Unpin> Inbound<R> {
-    async fn run(mut self, deliver: mpsc::Sender<Result<Envelope, Error>>) {
-        loop {
-            let next = self.next().await;
-            let over = next.is_err();
-            if deliver.send(next).await.is_err() || over {
-                return;
-            }
-        }
-    }
-
-    /// The next envelope that is for our owner; beats are handled here.
-    async fn next(&mut self) -> Result<Envelope, Error> {
-        loop {
-            let (header, sealed) = timeout(SILENCE, self.reader.frame()).await.map_err(|_| Error::Silent)??;
-            self.traffic.received.fetch_add((record::HEADER + sealed.len()) as u64, Ordering::Relaxed);
-            let Some(whole) = self.pieces.take(&self.opener.open(header, &sealed)?)? else { continue };
-            match Envelope::decode(&whole)? {
-                // A peer that floods us with beats gets few answers, and no queue.
-                Envelope::Ping(beat) => drop(self.pong.try_send(beat)),
-                Envelope::Pong(beat) => self.note(beat),
-                Envelope::Closing(Closing { reason }) => return Err(Error::Closed(reason)),
-                Envelope::Unknown(kind) => tracing::debug!(kind, "skipped an envelope of unknown kind"),
-                envelope => return Ok(envelope),
-            }
-        }
-    }
-
-    fn note(&self, beat: Beat) {
-        let (n, at) = *self.sent_beats.borrow();
-        if beat.n == n {
-            self.traffic.round_trip_us.store(at.elapsed().as_micros() as u64, Ordering::Relaxed);
-        }
-    }
-}
-
-struct Outbound<W> {
-    writer: Writer<W>,
-    sealer: Sealer,
-    traffic: Arc<Traffic>,
-    beats: watch::Sender<(u64, Instant)>,
-    pongs: mpsc::Receiver<Beat>,
-}
-
-impl<W: AsyncWrite + Unpin> Outbound<W> {
-    async fn run(mut self, mut queue: mpsc::Receiver<Envelope>, failed: mpsc::Sender<Result<Envelope, Error>>) {
-        if let Err(error) = self.drain(&mut queue).await {
-            // The reader usually finds out too; whoever is first is heard, the owner needs one.
-            let _ = failed.try_send(Err(error));
-        }
-        let _ = timeout(STEP, self.writer.0.shutdown()).await;
-    }
-
-    async fn drain(&mut self, queue: &mut mpsc::Receiver<Envelope>) -> Result<(), Error> {
-        let mut beat = tokio::time::interval(BEAT);
-        loop {
-            let envelope = tokio::select! {
-                biased;
-                Some(beat) = self.pongs.recv() => Envelope::Pong(beat),
-                envelope = queue.recv() => match envelope {
-                    Some(envelope) => envelope,
-                    None => return Ok(()),
-                },
-                _ = beat.tick() => self.beat(),
-            };
-            let last = matches!(envelope, Envelope::Closing(_));
-            self.write(&envelope).await?;
-            if last {
-                return Ok(());
-            }
-        }
-    }
-
-    fn beat(&self) -> Envelope {
-        let n = self.beats.borrow().0 + 1;
-        self.beats.send_replace((n, Instant::now()));
-        Envelope::Ping(Beat { n })
-    }
-
-    async fn write(&mut self, envelope: &Envelope) -> Result<(), Error> {
-        let envelope = envelope.encode();
-        if envelope.len() > limits::ENVELOPE {
-            // The peer would have to end the session, and after a resume it would be sent once more.
-            tracing::warn!(bytes = envelope.len(), "not sent: an envelope beyond the limit");
-            return Ok(());
-        }
-        for piece in fragment::split(&envelope, record::MAX_PLAINTEXT) {
-            let frame = self.sealer.seal(&piece)?;
-            self.writer.write(&frame).await?;
-            self.traffic.sent.fetch_add(frame.len() as u64, Ordering::Relaxed);
-        }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::TicketSecret;
 use farhelm_core::session::handshake::{Pair, phone};
 use farhelm_core::session::{PairingSecret, record};
-use farhelm_core::wire::{Envelope, fragment};
+use farhelm_core::wire::{Envelope, fragment, lane};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::wire::{STEP, Wire};
@@ -31,12 +31,20 @@ where
     wire.send(&hello).await?;
     let (mut waits, auth) = waits.receive(&wire.receive().await?, identity, device_name)?;
     wire.send(&auth).await?;
-    for piece in early.iter().flat_map(|envelope| fragment::split(&envelope.encode(), record::MAX_PLAINTEXT)) {
+    let mut sent = 0;
+    for piece in early.iter().flat_map(pieces) {
+        sent += piece.len();
         wire.send_frame(&waits.early().seal(&piece)?).await?;
     }
     let (header, sealed) = wire.receive_frame(STEP).await?;
     let (session, host_name) = waits.receive(header, &sealed)?;
-    Ok((Channel::start(wire, session), host_name))
+    Ok((Channel::go_on(wire, session, sent), host_name))
+}
+
+/// An early envelope goes whole, on its lane, before the next: there is no credit yet, and nothing to overtake. What
+/// keeps a channel going is never early, so all of it counts.
+fn pieces(envelope: &Envelope) -> Vec<Vec<u8>> {
+    fragment::split(lane::of(envelope), envelope.encode(), record::MAX_PLAINTEXT)
 }
 
 /// A pairing that has proven the host and not yet said who we are.

@@ -4,6 +4,7 @@ use farhelm_core::identity::Identity;
 use farhelm_core::session::PairingSecret;
 use farhelm_core::session::host::Hello;
 use farhelm_core::wire::envelope::{Request, Watch};
+use farhelm_core::wire::limits;
 use serde_bytes::{ByteArray, ByteBuf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -47,11 +48,11 @@ fn request(bytes: usize) -> Envelope {
 #[tokio::test]
 async fn envelopes_arrive_whole_and_in_order_in_both_directions() {
     let (mut phone, mut host) = pair_of(&[]).await;
-    for bytes in [0, 1, 100_000, 3] {
+    for bytes in [0, 1, 3, 100_000] {
         phone.sender().send(request(bytes)).await.unwrap();
         host.sender().send(request(bytes + 1)).await.unwrap();
     }
-    for bytes in [0, 1, 100_000, 3] {
+    for bytes in [0, 1, 3, 100_000] {
         assert_eq!(host.receive().await.unwrap(), request(bytes));
         assert_eq!(phone.receive().await.unwrap(), request(bytes + 1));
     }

@@ -17,7 +17,7 @@ use crate::session::record::{HEADER, Header, Opener, Sealer};
 use crate::session::{PairingSecret, Session};
 use crate::vectors::{Drawn, check, counting, diagnostic, hex, unhex};
 use crate::wire::envelope::{Beat, Watch};
-use crate::wire::{Envelope, cbor, fragment};
+use crate::wire::{Envelope, cbor, fragment, lane};
 
 const DEVICE: &str = "pocket";
 const HOST: &str = "workshop-desk";
@@ -213,7 +213,9 @@ fn talk((mut phone, mut host): (Session, Session), early: Option<Record>, messag
 
 fn seal(sealer: &mut Sealer, what: &'static str, envelope: &Envelope) -> Record {
     let encoded = envelope.encode();
-    let [plaintext] = &fragment::split(&encoded, record::MAX_PLAINTEXT)[..] else { panic!("one piece") };
+    let [plaintext] = &fragment::split(lane::of(envelope), encoded.clone(), record::MAX_PLAINTEXT)[..] else {
+        panic!("one piece")
+    };
     Record { what, plaintext: hex(plaintext), frame: hex(sealer.seal(plaintext).unwrap()), envelope: encoded.into() }
 }
 
