@@ -62,3 +62,35 @@ fn text(measured: &Measured) -> String {
          added delay             p50 {delay_p50_ms:.1} ms, p99 {delay_p99_ms:.1} ms (limit {delay_limit_ms:.0} ms)"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_stands_beside_its_limits() {
+        let measured = Measured {
+            name: "100 a second",
+            words: 500,
+            app_server_bytes: 120_000,
+            session_bytes: 24_000,
+            socket_bytes: 31_000,
+            a_record_each_bytes: 110_000,
+            ratio: 0.2,
+            ratio_limit: 0.25,
+            delay_p50_ms: 12.34,
+            delay_p99_ms: 51.0,
+            delay_limit_ms: 50.0,
+        };
+        assert!(measured.is_thrifty() && !measured.is_prompt());
+        insta::assert_snapshot!(text(&measured), @"
+        500 words, 100 a second
+          the app-server's JSON     120000 bytes
+          the session's records      24000 bytes, 0.200 of it (limit 0.25)
+          TCP to the phone           31000 bytes
+          with a record a word      110000 bytes
+          added delay             p50 12.3 ms, p99 51.0 ms (limit 50 ms)
+        ");
+        assert_eq!(too_much(&["100 a second"]).code(), Exit::Failed);
+    }
+}
