@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_bytes::ByteBuf;
 use serde_json::{Map, Value};
 
-use super::read::{COMPLETED, completes, join};
+use super::read::{completed, completes, completion, join};
 use super::texts::{Kept, digest};
 use super::{COMMON, Confirm, Delta, KEPT, OPEN, StreamOpen};
 use crate::codex::thread::id_of;
@@ -101,9 +101,10 @@ impl Open {
         self.check(same, |open| {
             let mut params: Value = serde_json::from_slice(&done.params).ok()?;
             let (field, text) = (completes(&open.method)?, open.text.text()?);
-            params.get_mut("item")?.as_object_mut()?.insert(field.into(), text.into());
-            let params = ByteBuf::from(serde_json::to_vec(&params).ok()?);
-            Some(Notification { method: COMPLETED.into(), params })
+            let item = open.params.get("itemId")?.as_str()?;
+            completed(&mut params, item)?.insert(field.into(), text.into());
+            let method = completion(&params).into();
+            Some(Notification { method, params: ByteBuf::from(serde_json::to_vec(&params).ok()?) })
         })
     }
 

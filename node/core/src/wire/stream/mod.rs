@@ -83,13 +83,13 @@ pub struct Delta {
     pub t: String,
 }
 
-/// An item is done, and its text is what went.
+/// An item is done, or the turn with it, and its text is what went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirm {
     /// The text's number.
     pub s: u32,
     /// SHA-256 of the text.
     pub h: ByteArray<32>,
-    /// The parameters of `item/completed` as JSON text, without the text in its `item`.
+    /// The parameters of `item/completed` or `turn/completed` as JSON text, without that text in the item.
     pub params: ByteBuf,
 }

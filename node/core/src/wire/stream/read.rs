@@ -16,8 +16,20 @@ const TEXTS: [&str; 5] = [
     "item/reasoning/summaryTextDelta",
 ];
 
-/// The notification of an item that is done, whole.
-pub(super) const COMPLETED: &str = "item/completed";
+/// The notification that says an item whole, if these are its parameters: of the item, or of the turn with its last words.
+pub(super) fn completion(params: &Value) -> &'static str {
+    if params.get("turn").is_some() { "turn/completed" } else { "item/completed" }
+}
+
+/// The item of this id in what one of them says.
+pub(super) fn completed<'a>(params: &'a mut Value, id: &str) -> Option<&'a mut Map<String, Value>> {
+    let mut items = match params.get("turn") {
+        Some(_) => params.get_mut("turn")?.get_mut("items")?.as_array_mut()?.iter_mut().collect(),
+        None => vec![params.get_mut("item")?],
+    };
+    let place = items.iter().position(|item| item.get("id").and_then(Value::as_str) == Some(id))?;
+    items.swap_remove(place).as_object_mut()
+}
 
 /// The field of a completed item that holds the text of such notifications; those that are a part of one have none.
 pub(super) fn completes(method: &str) -> Option<&'static str> {

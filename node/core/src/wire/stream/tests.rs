@@ -133,6 +133,13 @@ fn an_item_whose_text_went_goes_without_it() {
     };
     let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
     assert_eq!((whole.method, read(&whole.params)), (sent.method, read(&sent.params)));
+    let words = json!([{"id": "u", "type": "userMessage"}, {"id": "i", "type": "agentMessage", "text": "The answer"}]);
+    let ended = json!({"threadId": "a", "turn": {"id": "turn-1", "status": "completed", "items": words}});
+    stream.push(note("turn/completed", &ended), t);
+    let last = stream.poll(t).unwrap();
+    assert!(matches!(&last, Envelope::Confirm(_)));
+    let Ok(Some(Envelope::Notification(Notification { method, params }))) = phone.take(last) else { panic!("whole") };
+    assert_eq!((&*method, read(&params)), ("turn/completed", ended), "nor with its turn");
     stream.push(word("a", "i", "!"), t + HOLD);
     drain(&mut stream, t + HOLD).into_iter().for_each(|envelope| _ = phone.take(envelope).unwrap());
     assert_eq!(phone.take(done), Err(Gap { thread: Some("a".into()) }), "it is another text by now");

@@ -9,8 +9,9 @@ use serde_bytes::{ByteArray, ByteBuf};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::read::{COMPLETED, Common, Piece, completes};
+use super::read::{Common, Piece, completed, completes, completion};
 use super::{Confirm, Delta, KEPT, OPEN, StreamOpen, WHOLE};
+use crate::codex::thread::id_of;
 use crate::wire::Envelope;
 use crate::wire::envelope::Notification;
 
@@ -88,20 +89,18 @@ impl Texts {
     }
 
     fn confirm(&self, notification: &Notification) -> Option<Confirm> {
-        if notification.method != COMPLETED || self.open.is_empty() {
+        if self.open.is_empty() || !notification.method.ends_with("/completed") {
             return None;
         }
         let mut params: Value = serde_json::from_slice(&notification.params).ok()?;
-        let id = params.get("item")?.get("id")?.as_str()?;
-        let thread = params.get("threadId")?.as_str()?;
-        let (s, open, field) = self.open.iter().rev().find_map(|(s, open)| {
-            let field = completes(&open.common.method).filter(|_| open.item == id && open.thread == thread)?;
-            Some((*s, open, field))
+        let thread = id_of(&params).filter(|_| completion(&params) == notification.method)?.to_owned();
+        let (s, text) = self.open.iter().rev().filter(|(_, open)| open.thread == thread).find_map(|(s, open)| {
+            let field = completes(&open.common.method)?;
+            let item = completed(&mut params, &open.item)?;
+            let text = open.text.text().filter(|text| item.get(field).and_then(Value::as_str) == Some(*text))?;
+            item.remove(field);
+            Some((*s, text))
         })?;
-        let text = open.text.text()?;
-        if params["item"].as_object_mut()?.remove(field)?.as_str() != Some(text) {
-            return None;
-        }
         let params = ByteBuf::from(serde_json::to_vec(&params).ok()?);
         Some(Confirm { s, h: digest(text), params })
     }
