@@ -185,12 +185,40 @@ fn what_is_read_does_not_need_room() {
         on_a_small_disk("what_is_read_does_not_need_room");
         return;
     };
-    for left in [0, 1, 2, 5] {
+    for left in LEFT {
         let path = disk.folder(left).join("journal");
         let journal = Journal::open(&path).unwrap();
         disk.fill(left);
         let acknowledged = (1..).take_while(|number| journal.write(&step(*number)).is_ok()).count() as u64;
         assert_eq!(steps(&journal), acknowledged, "{left} pages left");
+    }
+}
+
+#[test]
+fn threads_that_meet_the_end_of_the_disk_together_go_on_together() {
+    let Some(disk) = Disk::mine() else {
+        on_a_small_disk("threads_that_meet_the_end_of_the_disk_together_go_on_together");
+        return;
+    };
+    let write = |journal: &Journal, thread: u8, number: u64| {
+        let peer = Identity::from_seed(&[thread; 32]).node_id();
+        journal.write(&[Change::Push(peer, number, vec![thread; 2_000])]).map(|()| peer)
+    };
+    for left in LEFT.step_by(4) {
+        let path = disk.folder(left).join("journal");
+        let journal = Journal::open(&path).unwrap();
+        disk.fill(left);
+        let until_full = |thread| (1..).take_while(|number| write(&journal, thread, *number).is_ok()).count() as u64;
+        let counts: Vec<u64> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (1..=4).map(|thread| scope.spawn(move || until_full(thread))).collect();
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+        });
+        disk.make_room();
+        for (thread, count) in (1..).zip(counts) {
+            let peer = write(&journal, thread, count + 1).unwrap();
+            let there: Vec<u64> = journal.read(peer).unwrap().outgoing.into_iter().map(|(seq, _)| seq).collect();
+            assert_eq!(there, (1..=count + 1).collect::<Vec<_>>(), "{left} pages left");
+        }
     }
 }
 
