@@ -49,7 +49,11 @@ impl Held {
     }
 
     pub(crate) fn in_memory(layout: &'static Layout) -> Result<Self, Error> {
-        let database = Database::builder().create_with_backend(InMemoryBackend::new())?;
+        Self::on(Database::builder().create_with_backend(InMemoryBackend::new())?, layout)
+    }
+
+    /// An empty one that isn't a file.
+    pub(crate) fn on(database: Database, layout: &'static Layout) -> Result<Self, Error> {
         layout.furnish(&database)?;
         Ok(Self { path: None, layout, opened: Opened::first(database) })
     }

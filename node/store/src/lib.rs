@@ -1,7 +1,7 @@
 //! What a host must not forget: who is paired, which tickets are spent, who was removed, over which relays it is found.
 //!
-//! One file, written in transactions: each change is whole or not there, and is on the disk when the call returns. A
-//! SIGKILL at any instruction loses nothing that was acknowledged. Calls block for a sync of the disk (milliseconds):
+//! One file, written in transactions: each change is whole or not there, and is on the disk when the call returns.
+//! Neither a SIGKILL at any instruction nor a power failure nor a full disk loses anything that was acknowledged. Calls block for a sync of the disk (milliseconds):
 //! from async code go through a blocking thread. There is no clock here; the caller passes Unix milliseconds.
 //!
 //! A second file, the [`Journal`], holds what must survive of sessions, at the host and at the phone. They are two files
@@ -27,6 +27,8 @@ mod error;
 mod file;
 mod held;
 mod layout;
+#[cfg(test)]
+mod power;
 mod relay;
 mod row;
 mod shadow;

@@ -1,7 +1,7 @@
 //! What a host acknowledged is there after a SIGKILL at any moment, and what it hadn't is there whole or not at all.
 //!
 //! The kernel survives a SIGKILL, so this shows that each change is one step, not that the disk was synced: for that
-//! we rely on redb's commits.
+//! see `power`, beside the sources.
 // A test's unwrap is an assertion; clippy only sees that of functions marked as tests.
 #![allow(clippy::unwrap_used)]
 

@@ -1,6 +1,7 @@
 //! A journal after a SIGKILL at any moment, and after its file was damaged.
 //!
-//! As with the store, a SIGKILL shows that each write is one step; that the disk was synced is redb's part.
+//! As with the store, a SIGKILL shows that each write is one step; that the disk was synced shows `power`, beside the
+//! sources.
 // A test's unwrap is an assertion; clippy only sees that of functions marked as tests.
 #![allow(clippy::unwrap_used)]
 

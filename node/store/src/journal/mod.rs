@@ -134,6 +134,12 @@ impl Journal {
         Held::in_memory(&tables::LAYOUT).map(|held| Self { held })
     }
 
+    /// One on a disk of a test's.
+    #[cfg(test)]
+    pub(crate) fn on(database: redb::Database) -> Self {
+        Self { held: Held::on(database, &tables::LAYOUT).expect("tables") }
+    }
+
     /// Every peer that something is kept of.
     pub fn peers(&self) -> Result<Vec<NodeId>, Error> {
         self.held.read(tables::peers)
