@@ -4,8 +4,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use farhelm_core::session::record::{self, Opener, Sealer};
+use farhelm_core::session::record::{self, MAX_PLAINTEXT, Opener, Sealer};
+use farhelm_core::session::rekey::{Message, Root};
 use farhelm_core::wire::envelope::Closing;
+use farhelm_core::wire::fragment::Cutter;
+use farhelm_core::wire::lane::Lane;
 use farhelm_core::wire::stream;
 use farhelm_core::wire::{Envelope, fragment};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -13,6 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use super::outgoing::{Next, Outgoing};
+use super::rekeying::Rekeying;
 use super::wire::{Reader, STEP, Writer};
 use super::{Error, SILENCE, Traffic};
 
@@ -20,6 +24,7 @@ use super::{Error, SILENCE, Traffic};
 #[derive(Debug)]
 pub(super) struct Shared {
     outgoing: Mutex<Outgoing>,
+    pub(super) rekeying: Rekeying,
     /// There is something for the writer.
     pub(super) work: Notify,
     /// Something has left, or the channel has ended.
@@ -29,9 +34,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(outgoing: Outgoing) -> Self {
+    pub(super) fn new(outgoing: Outgoing, root: Root) -> Self {
         let (work, room, gap) = Default::default();
-        Self { outgoing: Mutex::new(outgoing), work, room, gap }
+        Self { outgoing: Mutex::new(outgoing), rekeying: Rekeying::new(root), work, room, gap }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Outgoing> {
@@ -90,6 +95,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         let (header, sealed) = timeout(SILENCE, self.reader.frame()).await.map_err(|_| Error::Silent)??;
         self.traffic.received.fetch_add((record::HEADER + sealed.len()) as u64, Ordering::Relaxed);
         let piece = self.opener.open(header, &sealed)?;
+        self.shared.rekeying.opened(&self.opener);
         let (lane, whole) = self.pieces.take(&piece)?;
         self.shared.lock().received(lane, piece.len(), now());
         self.shared.work.notify_one();
@@ -106,6 +112,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
                 }
             }
             Envelope::Credit(credit) => self.shared.lock().confirm(credit, now())?,
+            Envelope::Rekeying(message) => self.shared.rekeying.receive(message, &mut self.opener)?,
             Envelope::Closing(Closing { reason }) => return Err(Error::Closed(reason)),
             Envelope::Unknown(kind) => tracing::debug!(kind, "skipped an envelope of unknown kind"),
             envelope => return Ok(self.stream.take(envelope)?),
@@ -134,6 +141,7 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
 
     async fn drain(&mut self) -> Result<(), Error> {
         loop {
+            self.rekey().await?;
             let next = self.shared.lock().next(now());
             match next {
                 Next::Write(piece) => {
@@ -150,10 +158,26 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         }
     }
 
+    /// What the keys need goes before everything.
+    async fn rekey(&mut self) -> Result<(), Error> {
+        while let Some(frame) = self.shared.rekeying.frame(&mut self.sealer, piece_of)? {
+            self.put(&frame).await?;
+        }
+        Ok(())
+    }
+
     async fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
         let frame = self.sealer.seal(piece)?;
-        self.writer.write(&frame).await?;
+        self.put(&frame).await
+    }
+
+    async fn put(&mut self, frame: &[u8]) -> Result<(), Error> {
+        self.writer.write(frame).await?;
         self.traffic.sent.fetch_add(frame.len() as u64, Ordering::Relaxed);
         Ok(())
     }
+}
+
+fn piece_of(message: Message) -> Vec<u8> {
+    Cutter::new(Lane::Control, Envelope::Rekeying(message).encode()).cut(MAX_PLAINTEXT)
 }

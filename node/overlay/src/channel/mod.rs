@@ -11,6 +11,7 @@
 mod hands;
 mod outgoing;
 mod phone;
+mod rekeying;
 mod wire;
 
 use std::pin::pin;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use farhelm_core::identity::NodeId;
-use farhelm_core::session::{Session, flow, handshake, record};
+use farhelm_core::session::{Session, flow, handshake, record, rekey};
 use farhelm_core::wire::envelope::{CloseReason, Closing};
 use farhelm_core::wire::{Envelope, cbor, fragment, stream};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -59,6 +60,9 @@ pub enum Error {
     /// A record that doesn't open, or keys at their end.
     #[error(transparent)]
     Record(#[from] record::Error),
+    /// A rekey that went wrong, or didn't come.
+    #[error(transparent)]
+    Rekey(#[from] rekey::Error),
     /// Pieces that don't make an envelope. Peer's fault.
     #[error(transparent)]
     Fragment(#[from] fragment::Error),
@@ -218,7 +222,7 @@ impl Channel {
         let traffic = Arc::new(Traffic::default());
         let mut outgoing = Outgoing::new(now());
         outgoing.sent_early(early, now());
-        let shared = Arc::new(Shared::new(outgoing));
+        let shared = Arc::new(Shared::new(outgoing, session.root));
         let inbound = Inbound::new(Reader(read), session.opener, traffic.clone(), shared.clone());
         let outbound = Outbound {
             writer: Writer(write),

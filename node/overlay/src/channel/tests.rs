@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 
+mod rekeying;
+
 fn identities() -> (Identity, Identity) {
     (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]))
 }
@@ -20,6 +22,12 @@ fn secret() -> PairingSecret {
 
 /// The host's hands for a phone that resumes.
 async fn admit(stream: DuplexStream) -> Result<Channel, Error> {
+    let (wire, session) = greet(stream).await?;
+    Ok(Channel::start(wire, session))
+}
+
+/// The same, up to the session.
+async fn greet(stream: DuplexStream) -> Result<(Wire<DuplexStream>, Session), Error> {
     let (phone, host) = identities();
     let mut wire = Wire::new(stream);
     let Hello::Resume(back) = Hello::read(&wire.receive().await?, host.node_id(), phone.node_id())? else {
@@ -29,7 +37,7 @@ async fn admit(stream: DuplexStream) -> Result<Channel, Error> {
     wire.send(&reply).await?;
     let (session, answer) = waits.receive(&wire.receive().await?)?.accept("desk")?;
     wire.send_frame(&answer).await?;
-    Ok(Channel::start(wire, session))
+    Ok((wire, session))
 }
 
 async fn pair_of(early: &[Envelope]) -> (Channel, Channel) {
