@@ -2,7 +2,7 @@
 //!
 //! A process id can be given to another process as soon as its owner is reaped, so every answer about a process that
 //! isn't our own child is a hint for a message, never a reason to signal it. Linux answers from `/proc`; macOS has no
-//! such files, so names and port holders are `None` there (`lsof -i :PORT` would tell). Windows counterparts:
+//! such files, so names, births and port holders are `None` there (`lsof -i :PORT` would tell). Windows counterparts:
 //! `OpenProcess`, `GetExtendedTcpTable`, and a job object instead of a process group.
 
 use std::fmt;
@@ -59,6 +59,31 @@ pub fn user() -> u32 {
 pub fn name(pid: u32) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(name.chars().filter(|c| !c.is_control()).collect())
+}
+
+/// What tells a process from every other one that had or will have its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Birth {
+    /// Its id.
+    pub pid: u32,
+    /// When it was started, in clock ticks since the machine was.
+    pub started: u64,
+    /// The id of this run of the machine.
+    pub boot: String,
+}
+
+/// When and where a process was born, if the system tells. On macOS it would be `pbi_start_tvsec` of `proc_pidinfo` and
+/// `kern.bootsessionuuid`, for which there is no safe call; Windows: `GetProcessTimes`.
+pub fn birth(pid: u32) -> Option<Birth> {
+    let started = started(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+    (!boot.is_empty()).then_some(Birth { pid, started, boot })
+}
+
+/// The 22nd field of `/proc/PID/stat` (proc_pid_stat(5)). The second one, the name, may hold anything, a `)` included.
+fn started(stat: &str) -> Option<u64> {
+    let (_, from_state) = stat.rsplit_once(") ")?;
+    from_state.split_whitespace().nth(22 - 3)?.parse().ok()
 }
 
 /// Who holds a port. `None`: nobody, or somebody whose open files we may not see (another user's).
@@ -209,6 +234,25 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(name(child.id()), None);
+    }
+
+    #[test]
+    fn a_birth_is_the_same_at_every_look_and_no_other_process_has_it() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let born = birth(child.id()).unwrap();
+        assert_eq!(birth(child.id()), Some(born.clone()));
+        let ours = birth(std::process::id()).unwrap();
+        assert!(ours.boot == born.boot && ours.pid != born.pid && ours.started <= born.started);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(birth(child.id()), None);
+    }
+
+    #[test]
+    fn a_process_may_have_any_name() {
+        let stat = "7 (a) S 1 (b) ) S 1 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 998 1024 3";
+        assert_eq!(started(stat), Some(998));
+        assert_eq!(started("7 (sh) S 1"), None);
     }
 
     #[test]
