@@ -5,8 +5,12 @@
 //!            decide, answer (first valid one)    Codex confirms
 //!   open ───────────────────────────────▶ decided ─────────────▶ gone: accepted, declined, cancelled, by whom
 //!     ├── Codex confirms without us ───────────────────────────▶ gone: elsewhere
-//!     └── the app-server is gone ──────────────────────────────▶ gone: lost
+//!     └── another app-server process is there ─────────────────▶ gone: lost
 //! ```
+//! While the connection to the app-server is away, everything stays as it is, in doubt. What the same process then asks
+//! again has waited all along; if it was decided, the answer died with the connection and is given again. What it
+//! doesn't ask again is over.
+//!
 //! A decision only counts against the ledger's own entry, so a phone can't widen what it approves; and only with a
 //! right that holds at that moment, whenever the decision was signed.
 
@@ -40,7 +44,42 @@ pub struct Ledger {
 #[derive(Debug)]
 struct Entry {
     matter: Matter,
-    decided: Option<(NodeId, Outcome)>,
+    decided: Option<Decided>,
+    doubt: Doubt,
+}
+
+impl Entry {
+    fn new(matter: Matter) -> Self {
+        Self { matter, decided: None, doubt: Doubt::None }
+    }
+}
+
+/// Who decided, and how.
+#[derive(Debug)]
+struct Decided {
+    by: NodeId,
+    outcome: Outcome,
+    said: Said,
+}
+
+/// What a device said on a matter.
+#[derive(Debug, Clone)]
+pub enum Said {
+    /// On an approval.
+    Decision(SignedDecision),
+    /// To a question.
+    Answers(Answers),
+}
+
+/// Whether the app-server still waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// It does: it asked over the present connection.
+    None,
+    /// It asked over a connection that has ended.
+    Fresh,
+    /// And hasn't asked again, though it was looked once before.
+    Old,
 }
 
 /// What Codex asks.
@@ -98,13 +137,13 @@ impl Ledger {
     /// shown.
     pub fn open(&mut self, approval: Approval, form: Form) -> bool {
         match self.entries.get(&approval.key) {
-            Some(Entry { matter: Matter::Approval(known, _), decided: None })
+            Some(Entry { matter: Matter::Approval(known, _), decided: None, .. })
                 if !known.acceptable() && approval.acceptable() => {}
             Some(_) => return false,
             None if self.entries.len() >= OPEN => return false,
             None => {}
         }
-        self.entries.insert(approval.key, Entry { matter: Matter::Approval(approval, form), decided: None });
+        self.entries.insert(approval.key, Entry::new(Matter::Approval(approval, form)));
         true
     }
 
@@ -112,7 +151,7 @@ impl Ledger {
     pub fn ask(&mut self, question: Question) -> bool {
         let new = !self.entries.contains_key(&question.key) && self.entries.len() < OPEN;
         if new {
-            self.entries.insert(question.key, Entry { matter: Matter::Question(question), decided: None });
+            self.entries.insert(question.key, Entry::new(Matter::Question(question)));
         }
         new
     }
@@ -184,7 +223,8 @@ impl Ledger {
         if verified.decision() == Decision::AcceptForSession && !for_session {
             return Err(DecisionRefusal::NotOffered);
         }
-        entry.decided = Some((by.device, verified.decision().outcome()));
+        let (outcome, said) = (verified.decision().outcome(), Said::Decision(signed.clone()));
+        entry.decided = Some(Decided { by: by.device, outcome, said });
         Ok(verified.answer(*form))
     }
 
@@ -198,7 +238,8 @@ impl Ledger {
         }
         by.unless_entitled(Right::Operator)?;
         let result = question.result(answers).ok_or(DecisionRefusal::NotWhatIsShown)?;
-        entry.decided = Some((by.device, Outcome::Accepted));
+        let said = Said::Answers(answers.clone());
+        entry.decided = Some(Decided { by: by.device, outcome: Outcome::Accepted, said });
         Ok(result)
     }
 
@@ -213,7 +254,7 @@ impl Ledger {
     pub fn resolve(&mut self, key: Key) -> Option<Resolved> {
         let entry = self.entries.remove(&key)?;
         let (outcome, by) = match entry.decided {
-            Some((by, outcome)) => (outcome, Some(by)),
+            Some(Decided { by, outcome, .. }) => (outcome, Some(by)),
             None => (Outcome::Elsewhere, None),
         };
         Some(Resolved { key, outcome, by })
@@ -221,21 +262,69 @@ impl Ledger {
 
     /// A turn ended, and with it whatever it still asked (an interrupted turn resolves nothing by itself).
     pub fn end_turn(&mut self, thread: &str, turn: &str) -> Vec<Resolved> {
-        let of_turn = |entry: &Entry| entry.matter.thread() == thread && entry.matter.turn() == turn;
-        let keys: Vec<_> = self.entries.iter().filter(|(_, e)| of_turn(e)).map(|(k, _)| *k).collect();
-        keys.into_iter().filter_map(|key| self.resolve(key)).collect()
+        self.settle(|entry| entry.matter.thread() == thread && entry.matter.turn() == turn)
     }
 
-    /// The app-server is gone, and with it everything it asked.
-    pub fn lose_all(&mut self) -> Vec<Resolved> {
-        let lost = std::mem::take(&mut self.entries);
-        lost.into_keys().map(|key| Resolved { key, outcome: Outcome::Lost, by: None }).collect()
+    /// The connection ended: whatever was asked over it may be over by now.
+    pub fn doubt_all(&mut self) {
+        self.entries.values_mut().for_each(|entry| entry.doubt = Doubt::Fresh);
+    }
+
+    /// The connection ended before an answer was surely written. It stands, for the case that this is asked again.
+    pub fn doubt(&mut self, key: Key) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.doubt = Doubt::Fresh;
+        }
+    }
+
+    /// Whether the app-server may not wait for this any more: an answer can't be given before it asks again.
+    pub fn is_in_doubt(&self, key: Key) -> bool {
+        self.entries.get(&key).is_some_and(|entry| entry.doubt != Doubt::None)
+    }
+
+    /// A connection to this process: what others asked is lost with them.
+    pub fn lose_others(&mut self, process: [u8; 16]) -> Vec<Resolved> {
+        let lost: Vec<_> = self.entries.keys().filter(|key| *key.epoch != process).copied().collect();
+        self.entries.retain(|key, _| *key.epoch == process);
+        lost.into_iter().map(|key| Resolved { key, outcome: Outcome::Lost, by: None }).collect()
+    }
+
+    /// The app-server asks: no doubt about it. Gives what was said on it and never heard, to be said again; until then
+    /// it is open, as the right to say it may have ended.
+    pub fn asked_again(&mut self, key: Key) -> Option<(NodeId, Said)> {
+        let entry = self.entries.get_mut(&key)?;
+        let was_in_doubt = std::mem::replace(&mut entry.doubt, Doubt::None) != Doubt::None;
+        let decided = if was_in_doubt { entry.decided.take() } else { None };
+        decided.map(|Decided { by, said, .. }| (by, said))
+    }
+
+    /// This thread waits for nothing: what is in doubt there is over.
+    pub fn waits_for_nothing(&mut self, thread: &str) -> Vec<Resolved> {
+        self.settle(|entry| entry.doubt != Doubt::None && entry.matter.thread() == thread)
+    }
+
+    /// Looked at from time to time while there is a connection. What is in doubt on threads that aren't about to be
+    /// resumed is over when it is found so a second time.
+    pub fn look_again(&mut self, is_resumed: impl Fn(&str) -> bool) -> Vec<Resolved> {
+        let over = self.settle(|entry| entry.doubt == Doubt::Old && !is_resumed(entry.matter.thread()));
+        for entry in self.entries.values_mut().filter(|entry| entry.doubt == Doubt::Fresh) {
+            if !is_resumed(entry.matter.thread()) {
+                entry.doubt = Doubt::Old;
+            }
+        }
+        over
+    }
+
+    fn settle(&mut self, is_over: impl Fn(&Entry) -> bool) -> Vec<Resolved> {
+        let keys: Vec<_> = self.entries.iter().filter(|(_, entry)| is_over(entry)).map(|(key, _)| *key).collect();
+        keys.into_iter().filter_map(|key| self.resolve(key)).collect()
     }
 
     /// How to decline what nobody decided in time. A question has no deadline.
     pub fn expired(&self, now_ms: u64) -> Vec<Answer> {
+        let waits = |entry: &Entry| entry.decided.is_none() && entry.doubt == Doubt::None;
         let late = |entry: &Entry| match &entry.matter {
-            Matter::Approval(approval, form) if now_ms > approval.deadline_ms && entry.decided.is_none() => {
+            Matter::Approval(approval, form) if now_ms > approval.deadline_ms && waits(entry) => {
                 Some(Answer::decline(approval.key, *form))
             }
             _ => None,

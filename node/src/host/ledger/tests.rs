@@ -11,9 +11,12 @@ fn identity(n: u8) -> Identity {
     Identity::from_seed(&[n; 32])
 }
 
+/// The app-server that asks.
+const PROCESS: [u8; 16] = [1; 16];
+
 fn approval(request: i64) -> Approval {
     Approval {
-        key: Key { epoch: ByteArray::new([1; 16]), request },
+        key: Key { epoch: ByteArray::new(PROCESS), request },
         environment: "local".into(),
         thread: "thread".into(),
         turn: "turn".into(),
@@ -179,9 +182,10 @@ fn every_approval_is_announced_and_no_envelope_is_too_large() {
 }
 
 #[test]
-fn a_lost_app_server_and_an_ended_turn_leave_nothing_open() {
+fn another_app_server_and_an_ended_turn_leave_nothing_open() {
     let mut first = ledger();
-    assert_eq!(first.lose_all()[0].outcome, Outcome::Lost);
+    assert_eq!(first.lose_others(PROCESS), []);
+    assert_eq!(first.lose_others([2; 16])[0].outcome, Outcome::Lost);
     let mut second = ledger();
     assert_eq!(second.end_turn("thread", "other"), []);
     assert_eq!(second.end_turn("thread", "turn")[0].outcome, Outcome::Elsewhere);
@@ -280,7 +284,7 @@ fn a_question_ends_with_its_turn_its_app_server_or_elsewhere() {
         ledger
     };
     assert_eq!(asked().end_turn("thread", "turn")[0].outcome, Outcome::Elsewhere);
-    assert_eq!(asked().lose_all()[0].outcome, Outcome::Lost);
+    assert_eq!(asked().lose_others([2; 16])[0].outcome, Outcome::Lost);
     assert_eq!(asked().resolve(question(8).key).unwrap().outcome, Outcome::Elsewhere);
     assert_eq!(asked().expired(u64::MAX), []);
 }
@@ -295,4 +299,66 @@ fn only_what_is_shown_is_announced() {
     let nothing =
         [Envelope::Approvals(Approvals { open: Vec::new() }), Envelope::Questions(Questions { open: Vec::new() })];
     assert_eq!(told(false), nothing);
+}
+
+#[test]
+fn what_is_asked_again_after_a_lost_connection_has_waited_all_along() {
+    let mut ledger = ledger();
+    ledger.ask(question(8));
+    ledger.doubt_all();
+    assert_eq!((ledger.pending().len(), ledger.questions().len()), (1, 1), "shown meanwhile");
+    assert_eq!(ledger.expired(1001), [], "nobody is there to be answered");
+    for key in [approval(7).key, question(8).key] {
+        assert!(ledger.is_in_doubt(key));
+        assert!(ledger.asked_again(key).is_none(), "nobody decided");
+        assert!(!ledger.is_in_doubt(key));
+    }
+    assert!(!ledger.open(approval(7), Form::Command) && !ledger.ask(question(8)), "known already");
+    assert_eq!(ledger.waits_for_nothing("thread"), []);
+    assert_eq!(ledger.expired(1001).len(), 1);
+}
+
+#[test]
+fn what_is_not_asked_again_is_over() {
+    let mut ledger = ledger();
+    ledger.ask(question(8));
+    ledger.doubt_all();
+    assert_eq!(ledger.waits_for_nothing("other"), []);
+    let over = ledger.waits_for_nothing("thread");
+    assert_eq!(over.iter().map(|over| over.outcome).collect::<Vec<_>>(), [Outcome::Elsewhere; 2]);
+    assert!(ledger.pending().is_empty() && ledger.questions().is_empty());
+}
+
+#[test]
+fn what_may_still_be_asked_again_is_over_at_the_second_look() {
+    let mut ledger = ledger();
+    assert_eq!((ledger.look_again(|_| false), ledger.look_again(|_| false)), (vec![], vec![]), "in no doubt");
+    ledger.doubt_all();
+    assert_eq!((ledger.look_again(|_| true), ledger.look_again(|_| true)), (vec![], vec![]), "its resume is under way");
+    assert_eq!(ledger.look_again(|_| false), []);
+    assert_eq!(ledger.look_again(|_| false)[0].outcome, Outcome::Elsewhere);
+}
+
+#[test]
+fn an_answer_that_was_never_heard_is_given_again() {
+    let (mut ledger, device) = (ledger(), identity(2).node_id());
+    let decision = signed(2, &approval(7), Decision::Accept);
+    decide(&mut ledger, 2, &decision, 0).unwrap();
+    assert!(ledger.asked_again(approval(7).key).is_none(), "over the same connection the answer is on its way");
+    ledger.doubt(approval(7).key);
+    assert_eq!(ledger.pending(), [], "it stands");
+    let Some((by, Said::Decision(again))) = ledger.asked_again(approval(7).key) else { panic!("not given again") };
+    assert_eq!((by, again.key), (device, decision.key));
+    assert_eq!(ledger.pending(), [approval(7)], "open until somebody may still say so");
+    assert!(decide(&mut ledger, 2, &again, 0).is_ok());
+    assert_eq!(ledger.resolve(approval(7).key).unwrap().by, Some(device));
+}
+
+#[test]
+fn an_answer_that_was_heard_before_the_connection_ended_counts() {
+    let mut ledger = ledger();
+    decide(&mut ledger, 2, &signed(2, &approval(7), Decision::Decline), 0).unwrap();
+    ledger.doubt_all();
+    let over = ledger.waits_for_nothing("thread");
+    assert_eq!((over[0].outcome, over[0].by), (Outcome::Declined, Some(identity(2).node_id())));
 }
