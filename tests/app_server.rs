@@ -15,7 +15,7 @@ use std::time::Duration;
 use codex_home::CodexHome;
 use farhelm::demo::model::Model;
 use farhelm::host::app_server::{
-    AppServer, Codex, Epoch, Event, How, Options, RequestError, Source, State, TESTED, daemon,
+    AppServer, Codex, Epoch, Event, How, Options, ProcessEpoch, RequestError, Source, State, TESTED, daemon,
 };
 use farhelm::host::settings::{Setting, Settings, Source as From, Value as Set};
 use farhelm::host::{self, Host};
@@ -65,6 +65,24 @@ impl Desk {
 
     async fn event(&mut self) -> Event {
         within(self.events.recv()).await.expect("an event")
+    }
+
+    /// Waits for an approval: which process asks, under which number, and what.
+    async fn asked(&mut self) -> (ProcessEpoch, i64, Value) {
+        loop {
+            match self.event().await {
+                Event::Request { id, params, .. } => return (self.process(), id, params),
+                _ => {}
+            }
+        }
+    }
+
+    /// Which process it is connected to.
+    fn process(&self) -> ProcessEpoch {
+        match self.app_server.state().borrow().clone() {
+            State::Ready { process, .. } => process,
+            other => panic!("not ready: {other:?}"),
+        }
     }
 
     /// Which app-server it found.
@@ -275,6 +293,68 @@ async fn the_daemon_is_started_shared_and_started_again() {
     within(host.app_server.shutdown()).await;
     within(other.app_server.shutdown()).await;
     assert!(UnixStream::connect(socket.canonicalize().unwrap()).await.is_ok(), "the daemon isn't ours to stop");
+}
+
+/// The native program, not the script around it, nor anything that would outlive or survive it.
+fn is_codex_itself(listener: u32) -> bool {
+    std::fs::read_link(format!("/proc/{listener}/exe")).is_ok_and(|program| program.ends_with("codex"))
+}
+
+#[tokio::test]
+async fn a_process_is_told_by_the_socket_of_our_own_server_and_of_the_daemon() {
+    let Some(codex) = codex::codex() else { return };
+    let home = CodexHome::new(NO_MODEL);
+    for (source, socket) in
+        [(Source::Own, home.folder("run").join("codex.sock")), (Source::Daemon, daemon::control_socket(&home.path()))]
+    {
+        let mut first = Desk::start(source.clone(), options(&codex, &home));
+        first.up().await;
+        let process = first.process();
+        assert!(is_codex_itself(listener(&socket).await));
+        let mut second = Desk::start(Source::Connect(socket.clone()), options(&codex, &home));
+        second.up().await;
+        assert_eq!(second.process(), process, "whoever connects");
+        kill(listener(&socket).await);
+        first.down().await;
+        first.up().await;
+        assert_ne!(first.process(), process, "{source:?} was killed");
+        within(second.app_server.shutdown()).await;
+        within(first.app_server.shutdown()).await;
+    }
+}
+
+#[tokio::test]
+async fn an_approval_is_asked_again_under_its_name_and_its_answer_runs_the_command_once() {
+    let Some(codex) = codex::codex() else { return };
+    let model = Model::start().await.unwrap();
+    let home = CodexHome::new(model.port());
+    let socket = home.folder("work").join("given.sock");
+    let mut child = foreign(&codex, &home, &socket).await;
+    let start = || Desk::start(Source::Connect(socket.clone()), options(&codex, &home));
+    let mut first = start();
+    first.up().await;
+    let params = json!({"cwd": home.folder("work"), "approvalPolicy": "on-request", "sandbox": "workspace-write"});
+    let thread = first.request("thread/start", params).await["thread"]["id"].as_str().unwrap().to_owned();
+    let input = json!([{"type": "text", "text": "ESCALATE cmd=echo ran >> ran.txt"}]);
+    first.request("turn/start", json!({"threadId": thread, "input": input})).await;
+    let asked = first.asked().await;
+    within(first.app_server.shutdown()).await;
+
+    let mut second = start();
+    second.up().await;
+    let resumed = second.request("thread/resume", json!({"threadId": thread})).await;
+    let waits = json!({"type": "active", "activeFlags": ["waitingOnApproval"]});
+    assert_eq!(resumed["thread"]["status"], waits, "so the host knows that it will be asked again");
+    assert_eq!(second.asked().await, asked, "process, number and content");
+    for _ in 0..2 {
+        let accept = Ok(json!({"decision": "accept"}));
+        second.app_server.reply(asked.0, asked.1, accept).await.expect("the process that asked");
+    }
+    assert_eq!(second.told("turn/completed").await["turn"]["status"], "completed");
+    assert_eq!(std::fs::read_to_string(home.folder("work").join("ran.txt")).unwrap(), "ran\n", "once");
+    within(second.app_server.shutdown()).await;
+    kill(listener(&socket).await);
+    child.wait().unwrap();
 }
 
 #[tokio::test]

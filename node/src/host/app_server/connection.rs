@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::handshake::{Connection, INITIALIZE};
-use super::{Epoch, Event};
+use super::{Epoch, Event, ProcessEpoch};
 
 /// Bytes of messages that wait beyond the queue of events before the connection is cut: seven seconds of the fastest
 /// stream that Codex was measured to send.
@@ -231,6 +231,7 @@ impl Driver {
     pub(super) async fn run(
         mut self,
         epoch: Epoch,
+        process: ProcessEpoch,
         events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
     ) -> ConnectionError {
@@ -238,7 +239,7 @@ impl Driver {
         let (sink, stream) = socket.split();
         let exchange = self.client.0;
         let mut reader = Reader { exchange: &exchange, epoch, events, backlog: Backlog::default() };
-        reader.backlog.push(Event::Up { epoch, version: hello.version }, 0);
+        reader.backlog.push(Event::Up { epoch, process, version: hello.version }, 0);
         early.into_iter().for_each(|incoming| reader.sort(incoming, 0));
         let why = tokio::select! {
             why = write(sink, &mut self.outbox, &exchange) => why,

@@ -16,10 +16,11 @@
 //! Any initialized connection has full authority over Codex (APP-SERVER: `command/exec`, `fs/readFile`, answering
 //! anybody's approval), so the connection is the host's alone and phones only ever reach it through the host's policy.
 //!
-//! # Why an epoch
-//! The app-server numbers its requests from 0 in every process. An [`Epoch`] is drawn for every connection, so an
-//! answer to a request of a former connection can be told apart and is refused ([`ReplyError::Stale`]). What still
-//! waits is replayed by the app-server when its thread is resumed, then under the new epoch.
+//! # Why two epochs
+//! The app-server numbers what it asks from 0 in every process. A [`ProcessEpoch`] tells processes apart, so an answer
+//! to a former one is refused ([`ReplyError::Stale`]). What still waits is asked again when its thread is resumed, under
+//! the same number, and an answer counts whichever connection brings it. An [`Epoch`] is drawn for every connection:
+//! what was learned over a former one means nothing any more.
 //!
 //! # What waits where
 //! Everything is bounded. Requests wait for a slot, then for the socket, then for their answer, at most their
@@ -36,6 +37,7 @@ mod connection;
 pub mod daemon;
 mod handshake;
 mod own;
+mod process;
 mod request;
 mod source;
 mod supervisor;
@@ -57,11 +59,14 @@ pub use command::CommandError;
 pub use connection::{BACKLOG, ConnectionError};
 pub use farhelm_core::codex::message::RpcError;
 pub use own::OwnError;
+pub use process::ProcessEpoch;
 pub use request::{ReplyError, RequestError};
 pub use source::{How, Source, SourceError};
 pub use version::{TESTED, Version};
 
 use connection::Client;
+use process::Identify;
+use source::Finder;
 
 /// Names one connection to one app-server process: random, so it never returns.
 pub type Epoch = [u8; 16];
@@ -98,6 +103,8 @@ pub enum State {
     Ready {
         /// The connection's name.
         epoch: Epoch,
+        /// The app-server's own.
+        process: ProcessEpoch,
         /// The app-server's version.
         version: Version,
         /// Which app-server it is.
@@ -121,6 +128,8 @@ pub enum Event {
     Up {
         /// The connection's name.
         epoch: Epoch,
+        /// The app-server's own.
+        process: ProcessEpoch,
         /// The app-server's version.
         version: Version,
     },
@@ -173,18 +182,22 @@ struct Shared {
 
 #[derive(Debug, Clone)]
 struct Live {
-    epoch: Epoch,
+    process: ProcessEpoch,
     client: Client,
 }
 
 impl AppServer {
     /// Starts looking for the app-server. The events must be read; dropping their receiver ends the supervisor.
     pub fn start(source: Source, options: Options) -> (AppServer, mpsc::Receiver<Event>) {
+        Self::start_with(source, options, Box::new(process::identify))
+    }
+
+    fn start_with(source: Source, options: Options, identify: Identify) -> (AppServer, mpsc::Receiver<Event>) {
         let (events, received) = mpsc::channel(EVENTS);
         let (state, _) = watch::channel(State::Connecting { why: None });
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared { state, live: Mutex::new(None), stop: stop.clone() });
-        let task = tokio::spawn(supervisor::run(source, options, shared.clone(), events));
+        let task = tokio::spawn(supervisor::run(Finder::new(source, options, identify), shared.clone(), events));
         let task = Arc::new(Mutex::new(Some(task)));
         (AppServer { shared, task, _stop: Arc::new(stop.drop_guard()) }, received)
     }
@@ -205,11 +218,16 @@ impl AppServer {
         request::with_retries(&live.client, patience, method, params).await
     }
 
-    /// Answers a request of this epoch. `Ok` means written to the app-server, not that it was the first answer: that
+    /// Answers a request of this process. `Ok` means written to the app-server, not that it was the first answer: that
     /// is seen by what happens to the item.
-    pub async fn reply(&self, epoch: Epoch, request: i64, result: Result<Value, RpcError>) -> Result<(), ReplyError> {
+    pub async fn reply(
+        &self,
+        process: ProcessEpoch,
+        request: i64,
+        result: Result<Value, RpcError>,
+    ) -> Result<(), ReplyError> {
         let live = self.shared.live().ok_or(ReplyError::Stale)?;
-        if live.epoch != epoch {
+        if live.process != process {
             return Err(ReplyError::Stale);
         }
         live.client.reply(request, result).await

@@ -64,7 +64,7 @@ impl From<RpcError> for RequestError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplyError {
-    /// What asked is gone. If it still waits, it asks again under the new epoch.
+    /// There is no connection, or one to another process than the one that asked. Nothing was sent.
     #[error("Codex no longer waits for this answer; look whether it asks again")]
     Stale,
     /// The connection ended or stalled while it was written: the outcome is unknown.

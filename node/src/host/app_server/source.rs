@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use farhelm_platform::process;
+use farhelm_platform::process as system;
 use tokio::net::UnixStream;
 
 use super::Options;
@@ -18,6 +18,7 @@ use super::connection::ConnectionError;
 use super::daemon;
 use super::handshake::Connection;
 use super::own::{Own, OwnError};
+use super::process::{self, Identify, ProcessEpoch};
 
 /// Which app-server the host looks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,11 +145,18 @@ impl Missing {
     }
 }
 
+/// An app-server that was reached.
+pub(super) struct Found {
+    pub(super) connection: Connection,
+    pub(super) how: How,
+    pub(super) process: ProcessEpoch,
+}
+
 /// Finds the app-server again and again, and keeps the one of our own between.
-#[derive(Debug)]
 pub(super) struct Finder {
     source: Source,
     options: Options,
+    identify: Identify,
     own: Own,
     /// Why ours is used although it wasn't asked for.
     instead: Option<String>,
@@ -156,24 +164,25 @@ pub(super) struct Finder {
 
 impl Finder {
     /// Doesn't look yet.
-    pub(super) fn new(source: Source, options: Options) -> Self {
-        Self { source, own: Own::new(options.clone()), options, instead: None }
+    pub(super) fn new(source: Source, options: Options, identify: Identify) -> Self {
+        Self { source, identify, own: Own::new(options.clone()), options, instead: None }
     }
 
     /// Finds it and shakes hands. May be dropped half-way.
-    pub(super) async fn reach(&mut self) -> Result<(Connection, How), SourceError> {
+    pub(super) async fn reach(&mut self) -> Result<Found, SourceError> {
         let (stream, how) = match self.source.clone() {
             Source::Auto => self.auto().await?,
             Source::Connect(socket) => (connect(&socket).await?, How::Given { socket }),
             Source::Daemon => self.daemon().await?,
             Source::Own => self.own().await?,
         };
+        let process = (self.identify)(&stream);
         let opened = Connection::open(stream).await;
         if opened.is_err() && matches!(how, How::Own { .. }) {
             // It hangs, and it is for us to replace it.
             self.own.stop().await;
         }
-        Ok((opened?, how))
+        Ok(Found { connection: opened?, how, process: process.unwrap_or_else(process::unknown) })
     }
 
     /// Ends the one of our own, if there is one.
@@ -221,7 +230,7 @@ impl Finder {
 pub(super) async fn connect_to_ours(socket: &Path) -> Result<UnixStream, SourceError> {
     let stream = connect(socket).await?;
     let peer = stream.peer_cred().map_err(|source| SourceError::NotListening { socket: socket.to_owned(), source })?;
-    may_be_codex(socket, peer.uid(), process::user())?;
+    may_be_codex(socket, peer.uid(), system::user())?;
     Ok(stream)
 }
 

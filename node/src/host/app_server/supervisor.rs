@@ -10,16 +10,15 @@ use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
 use super::connection::{self, ConnectionError};
-use super::handshake::{Connection, Hello};
-use super::source::{Finder, How, SourceError};
-use super::{Event, Live, Options, Shared, Source, State};
+use super::handshake::Hello;
+use super::source::{Finder, Found, SourceError};
+use super::{Event, Live, Shared, State};
 
 /// A connection that lasted so long was sound: the next attempt comes soon again.
 const SOUND: Duration = Duration::from_secs(30);
 
 /// Runs until it is stopped or nobody reads its events.
-pub(super) async fn run(source: Source, options: Options, shared: Arc<Shared>, events: mpsc::Sender<Event>) {
-    let mut finder = Finder::new(source, options);
+pub(super) async fn run(mut finder: Finder, shared: Arc<Shared>, events: mpsc::Sender<Event>) {
     let unheard = async {
         events.closed().await;
         shared.stop.cancel();
@@ -43,9 +42,9 @@ async fn keep_up(finder: &mut Finder, shared: &Shared, events: &mpsc::Sender<Eve
             () = shared.stop.cancelled() => return,
         };
         match reached {
-            Ok((connection, how)) => {
+            Ok(found) => {
                 let since = Instant::now();
-                if connected(connection, how, shared, events).await.is_break() {
+                if connected(found, shared, events).await.is_break() {
                     return;
                 }
                 if since.elapsed() >= SOUND {
@@ -62,7 +61,8 @@ async fn keep_up(finder: &mut Finder, shared: &Shared, events: &mpsc::Sender<Eve
 }
 
 /// Runs a connection to its end.
-async fn connected(connection: Connection, how: How, shared: &Shared, events: &mpsc::Sender<Event>) -> ControlFlow<()> {
+async fn connected(found: Found, shared: &Shared, events: &mpsc::Sender<Event>) -> ControlFlow<()> {
+    let Found { connection, how, process } = found;
     let epoch = rand::random();
     let Hello { version, codex_home } = connection.hello.clone();
     tracing::info!(%version, %how, "connected to Codex");
@@ -71,9 +71,9 @@ async fn connected(connection: Connection, how: How, shared: &Shared, events: &m
     }
     let (client, driver) = connection::split(connection);
     // Before anybody is told, so that whoever is told can ask.
-    shared.set_live(Some(Live { epoch, client }));
-    shared.to(State::Ready { epoch, version, how, codex_home });
-    let why = driver.run(epoch, events, &shared.stop).await;
+    shared.set_live(Some(Live { process, client }));
+    shared.to(State::Ready { epoch, process, version, how, codex_home });
+    let why = driver.run(epoch, process, events, &shared.stop).await;
     shared.set_live(None);
     if matches!(why, ConnectionError::Stopped | ConnectionError::Unheard) {
         return ControlFlow::Break(());

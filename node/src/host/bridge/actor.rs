@@ -22,7 +22,7 @@ use super::access::Access;
 use super::floor::{Asked, Judged};
 use super::followed::Followed;
 use super::roster::{Audience, Roster, Ticket};
-use crate::host::app_server::{AppServer, Epoch, Event, RequestError, RpcError};
+use crate::host::app_server::{AppServer, Epoch, Event, ProcessEpoch, ReplyError, RequestError, RpcError};
 use crate::host::devices::now_ms;
 use crate::host::folders;
 use crate::host::ledger::Ledger;
@@ -39,7 +39,7 @@ pub(super) const RESUMING: usize = 256;
 /// What Codex says about a thread.
 #[derive(Debug)]
 pub(super) enum Said {
-    Notification { epoch: Epoch, method: String, params: Value },
+    Notification { process: ProcessEpoch, method: String, params: Value },
     Request { key: Key, method: String, params: Value },
 }
 
@@ -112,7 +112,7 @@ pub(super) enum Command {
     Answered {
         session: Option<u64>,
         key: Key,
-        sent: bool,
+        sent: Result<(), ReplyError>,
     },
 }
 
@@ -134,6 +134,8 @@ pub(super) struct Actor {
     commands: mpsc::WeakSender<Command>,
     /// The connection whose events are heard now.
     pub(super) epoch: Option<Epoch>,
+    /// The app-server that was connected to last, perhaps still is.
+    pub(super) process: ProcessEpoch,
     pub(super) followed: Followed,
     /// Threads whose resume is under way, with what Codex said about them meanwhile: the answer to a resume and the
     /// events behind it come on different ways, and only together they are the thread.
@@ -173,6 +175,7 @@ impl Actor {
             about,
             commands,
             epoch: None,
+            process: ProcessEpoch::default(),
             followed: Followed::default(),
             resuming: BTreeMap::new(),
             looking: BTreeSet::new(),
@@ -228,6 +231,7 @@ impl Actor {
     fn pass(&mut self) {
         self.followed.look_again();
         self.settle_all();
+        self.settle_doubts();
         self.decline_expired();
         self.compare_changed();
     }
@@ -261,16 +265,18 @@ impl Actor {
 
     fn hear(&mut self, event: Event) {
         match event {
-            Event::Up { epoch, .. } => {
-                self.epoch = Some(epoch);
+            Event::Up { epoch, process, .. } => {
+                (self.epoch, self.process) = (Some(epoch), process);
+                let lost = self.ledger.lose_others(process);
+                self.tell_over(lost);
                 self.follow_loaded();
             }
             Event::Down { .. } => self.lose_app_server(),
-            Event::Notification { epoch, method, params } => {
-                self.hear_or_keep(Said::Notification { epoch, method, params });
+            Event::Notification { method, params, .. } => {
+                self.hear_or_keep(Said::Notification { process: self.process, method, params });
             }
-            Event::Request { epoch, id, method, params } => {
-                let key = Key { epoch: ByteArray::new(epoch), request: id };
+            Event::Request { id, method, params, .. } => {
+                let key = Key { epoch: ByteArray::new(self.process), request: id };
                 self.hear_or_keep(Said::Request { key, method, params });
             }
         }
@@ -290,8 +296,8 @@ impl Actor {
 
     fn hear_said(&mut self, said: Said) {
         match said {
-            Said::Notification { epoch, method, params } => {
-                self.notified(epoch, &method, &params);
+            Said::Notification { process, method, params } => {
+                self.notified(process, &method, &params);
                 self.compare_after(&method, &params);
             }
             Said::Request { key, method, params } => self.asked(key, &method, &params),
@@ -303,6 +309,7 @@ impl Actor {
         for said in self.resuming.remove(thread).unwrap_or_default() {
             self.hear_said(said);
         }
+        self.settle_doubt(thread);
         self.judge_waiting(thread);
     }
 
@@ -312,11 +319,10 @@ impl Actor {
         self.resuming.clear();
         self.caused.clear();
         self.judging.clear();
-        let lost = self.ledger.lose_all();
-        self.tell_over(lost);
+        self.ledger.doubt_all();
     }
 
-    fn notified(&mut self, epoch: Epoch, method: &str, params: &Value) {
+    fn notified(&mut self, process: ProcessEpoch, method: &str, params: &Value) {
         if self.followed.apply(method, params) {
             self.settle_all();
         }
@@ -325,7 +331,7 @@ impl Actor {
             self.access.hint();
         }
         match method {
-            "serverRequest/resolved" => self.resolved(epoch, params),
+            "serverRequest/resolved" => self.resolved(process, params),
             "turn/completed" => self.turn_ended(params),
             // Started or opened at the desk, or by another client: its approvals come to subscribers only.
             "thread/started" | "thread/status/changed" if !is_unloaded(params) => {

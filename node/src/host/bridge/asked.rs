@@ -3,7 +3,7 @@
 use farhelm_core::codex::approval::{Form, Key};
 use farhelm_core::codex::decision::{Answer, SignedDecision};
 use farhelm_core::codex::question::{Answers, Question};
-use farhelm_core::codex::thread::id_of;
+use farhelm_core::codex::thread::{Status, Thread, id_of};
 use farhelm_core::identity::NodeId;
 use farhelm_core::policy::Entitlement;
 use farhelm_core::wire::Envelope;
@@ -13,12 +13,15 @@ use serde_json::{Value, json};
 
 use super::actor::{Actor, Command};
 use super::roster::Audience;
-use crate::host::app_server::Epoch;
+use crate::host::app_server::{ProcessEpoch, ReplyError};
 use crate::host::devices::now_ms;
-use crate::host::ledger::{By, DEADLINE_MS};
+use crate::host::ledger::{By, DEADLINE_MS, Said};
 
 impl Actor {
     pub(super) fn asked(&mut self, key: Key, method: &str, params: &Value) {
+        if let Some((device, said)) = self.ledger.asked_again(key) {
+            self.say_again(device, key, &said);
+        }
         match (Form::of(method), method) {
             (Some(form), _) => self.asked_to_approve(key, form, params),
             (None, "item/tool/requestUserInput") => self.asked_a_question(key, params),
@@ -29,7 +32,7 @@ impl Actor {
 
     fn asked_to_approve(&mut self, key: Key, form: Form, params: &Value) {
         let offers = self.offers_for_session();
-        match self.followed.approval(form, params, key, offers, now_ms() + DEADLINE_MS) {
+        match self.followed.approval(form, params, key, offers, asked_at(params, now_ms()) + DEADLINE_MS) {
             Ok(approval) => {
                 if self.ledger.open(approval.clone(), form) {
                     self.ask(key, &approval.thread.clone(), &Envelope::Approval(approval));
@@ -62,9 +65,9 @@ impl Actor {
         self.access.rules.borrow().accept_for_session
     }
 
-    pub(super) fn resolved(&mut self, epoch: Epoch, params: &Value) {
+    pub(super) fn resolved(&mut self, process: ProcessEpoch, params: &Value) {
         let Some(request) = params.get("requestId").and_then(Value::as_i64) else { return };
-        let over = self.ledger.resolve(Key { epoch: ByteArray::new(epoch), request });
+        let over = self.ledger.resolve(Key { epoch: ByteArray::new(process), request });
         self.tell_over(over);
     }
 
@@ -73,6 +76,41 @@ impl Actor {
         let (Some(thread), Some(turn)) = (id_of(params), params.get("turn").and_then(id)) else { return };
         let over = self.ledger.end_turn(thread, &turn);
         self.tell_over(over);
+    }
+
+    /// A resume is answered. Codex asks again what still waits only after that, so this says whether it will.
+    pub(super) fn settle_doubt(&mut self, thread: &str) {
+        // Of one that couldn't be resumed nothing new is known.
+        let is_known = |t: &Thread| self.followed.is_subscribed(thread) || t.status == Status::HeldElsewhere;
+        if self.followed.get(thread).is_some_and(|t| is_known(t) && waits_for_nothing(t)) {
+            let over = self.ledger.waits_for_nothing(thread);
+            self.tell_over(over);
+        }
+    }
+
+    /// What Codex had the time to ask again and didn't is over.
+    pub(super) fn settle_doubts(&mut self) {
+        if self.epoch.is_some() {
+            let over = self.ledger.look_again(|thread| self.resuming.contains_key(thread));
+            self.tell_over(over);
+        }
+    }
+
+    /// An answer died with its connection. It is held against what its device may do now, like any other.
+    fn say_again(&mut self, device: NodeId, key: Key, said: &Said) {
+        let (entitlement, folder) = (self.entitlement_of(device), self.folder_of(key));
+        let by = By { device, entitlement: &entitlement, folder: folder.as_deref(), now_ms: now_ms() };
+        let offers = self.offers_for_session();
+        let answer = match said {
+            Said::Decision(signed) => {
+                self.ledger.decide(by, signed, offers).map(|a| (a.result().clone(), a.ends().cloned()))
+            }
+            Said::Answers(answers) => self.ledger.answer(by, answers).map(|result| (result, None)),
+        };
+        match answer {
+            Ok((result, ends)) => self.reply(None, key, result, ends),
+            Err(refusal) => tracing::warn!(?refusal, "a decision that didn't reach Codex doesn't hold any more"),
+        }
     }
 
     /// Tells those who were asked, whatever they may see by now.
@@ -89,6 +127,7 @@ impl Actor {
         let by = By { device, entitlement: &entitlement, folder: folder.as_deref(), now_ms: now_ms() };
         let offers = self.offers_for_session();
         match self.ledger.decide(by, signed, offers) {
+            Ok(_) if self.ledger.is_in_doubt(signed.key) => self.tell_decided(session, signed.key, Ok(())),
             Ok(answer) => self.reply_answer(Some(session), answer),
             Err(refusal) => self.tell_decided(session, signed.key, Err(refusal)),
         }
@@ -101,6 +140,7 @@ impl Actor {
         let (entitlement, folder) = (self.entitlement_of(device), self.folder_of(answers.key));
         let by = By { device, entitlement: &entitlement, folder: folder.as_deref(), now_ms: now_ms() };
         match self.ledger.answer(by, answers) {
+            Ok(_) if self.ledger.is_in_doubt(answers.key) => self.tell_decided(session, answers.key, Ok(())),
             Ok(result) => self.reply(Some(session), answers.key, result, None),
             Err(refusal) => self.tell_decided(session, answers.key, Err(refusal)),
         }
@@ -140,21 +180,46 @@ impl Actor {
                     tracing::warn!(%error, "a cancelled turn wasn't interrupted");
                 }
             }
-            Command::Answered { session, key, sent: sent.is_ok() }
+            Command::Answered { session, key, sent }
         });
     }
 
     /// An answer to the app-server was written, or not.
-    pub(super) fn answered(&mut self, session: Option<u64>, key: Key, sent: bool) {
-        if !sent {
-            self.ledger.reopen(key);
-        }
+    pub(super) fn answered(&mut self, session: Option<u64>, key: Key, sent: Result<(), ReplyError>) {
+        let taken = match sent {
+            Ok(()) => Ok(()),
+            // If Codex never heard it, it asks again, and is answered so.
+            Err(ReplyError::Stale | ReplyError::Lost) if self.ledger.thread(key).is_some() => {
+                self.ledger.doubt(key);
+                Ok(())
+            }
+            Err(_) => {
+                self.ledger.reopen(key);
+                Err(DecisionRefusal::Over)
+            }
+        };
         if let Some(session) = session {
-            self.tell_decided(session, key, if sent { Ok(()) } else { Err(DecisionRefusal::Over) });
+            self.tell_decided(session, key, taken);
         }
     }
 
     fn tell_decided(&self, session: u64, key: Key, result: Result<(), DecisionRefusal>) {
         self.roster.send(session, Envelope::Decided(Decided { key, result }));
     }
+}
+
+/// Whether a thread, as its resume says, has nothing to ask.
+fn waits_for_nothing(thread: &Thread) -> bool {
+    match thread.status {
+        Status::Active { waiting_on_approval, waiting_on_input } => !waiting_on_approval && !waiting_on_input,
+        Status::Unknown => false,
+        Status::NotLoaded | Status::Idle | Status::SystemError | Status::HeldElsewhere => true,
+    }
+}
+
+/// When Codex began to ask, so that the same request has the same deadline after a restart of the host, and a decision
+/// that was signed before it still fits. From now, if Codex doesn't say, or can't be right.
+fn asked_at(params: &Value, now_ms: u64) -> u64 {
+    let started = params.get("startedAtMs").and_then(Value::as_u64);
+    started.filter(|at| (now_ms.saturating_sub(DEADLINE_MS)..=now_ms).contains(at)).unwrap_or(now_ms)
 }

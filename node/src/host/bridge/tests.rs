@@ -3,6 +3,7 @@
 mod floor;
 mod images;
 mod live;
+mod lost;
 mod matrix;
 mod truth;
 
@@ -254,27 +255,6 @@ async fn what_is_asked_before_the_resume_is_answered_is_shown_with_what_the_answ
     let approval = stage.phone(2).await.asked().await;
     let Act::Files { changes, .. } = &approval.content.act else { panic!("no diff: {approval:?}") };
     assert_eq!(changes[0].diff, "hello\n");
-}
-
-#[tokio::test]
-async fn an_approval_dies_with_its_app_server_and_is_asked_anew_by_the_next() {
-    let mut stage = Stage::following().await;
-    let mut phone = stage.phone(2).await;
-    stage.asks(0, "make").await;
-    let approval = phone.asked().await;
-    stage.codex = None;
-    let resolved = phone.resolved().await;
-    assert_eq!((resolved.key, resolved.outcome, resolved.by), (approval.key, Outcome::Lost, None));
-    phone.decides(&approval, Decision::Accept).await;
-    assert_eq!(phone.decided().await, Err(DecisionRefusal::Over));
-
-    stage.codex = Some(within(stage.fake.initialized()).await);
-    stage.answers("thread/loaded/list", json!({"data": ["t"]})).await;
-    stage.answers("thread/resume", resumed(json!([]))).await;
-    stage.asks(0, "make").await;
-    let again = phone.asked().await;
-    assert_eq!(again.key.request, approval.key.request);
-    assert_ne!(again.key, approval.key, "a decision on the former one must not count for this one");
 }
 
 #[tokio::test]

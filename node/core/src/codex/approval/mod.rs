@@ -23,7 +23,7 @@ pub use warning::Warning;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Key {
-    /// Random, drawn by the host each time it connects to a new app-server process.
+    /// Names the app-server process that asks; where the host can't tell which that is, its connection.
     pub epoch: ByteArray<16>,
     /// The app-server's request id.
     pub request: i64,

@@ -1,5 +1,8 @@
 //! An app-server of which every word is the test's. For faults only: what Codex really does is tested with Codex.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
@@ -8,12 +11,14 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::host::app_server::{AppServer, Epoch, Event, Options, Source, State};
+use crate::host::app_server::{AppServer, Epoch, Event, Options, ProcessEpoch, Source, State};
 
 /// Where it listens.
 pub(in crate::host) struct Fake {
     folder: tempfile::TempDir,
     listener: UnixListener,
+    /// As which process it is seen.
+    process: Arc<AtomicU8>,
 }
 
 /// One connection to it.
@@ -27,7 +32,17 @@ impl Fake {
     pub(in crate::host) fn listen() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("s")).unwrap();
-        Self { folder, listener }
+        Self { folder, listener, process: Arc::default() }
+    }
+
+    /// As which process it is seen.
+    pub(in crate::host) fn process(&self) -> ProcessEpoch {
+        [self.process.load(Ordering::Relaxed); 16]
+    }
+
+    /// Is another process from the next connection on.
+    pub(in crate::host) fn restarts(&self) {
+        self.process.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Starts what is tested.
@@ -38,8 +53,14 @@ impl Fake {
             runtime_dir: self.folder.path().join("run"),
             environment: Vec::new(),
         };
-        let (app_server, events) = AppServer::start(Source::Connect(self.folder.path().join("s")), options);
+        let (app_server, events) = self.start(options);
         Desk { state: app_server.state(), app_server, events }
+    }
+
+    fn start(&self, options: Options) -> (AppServer, mpsc::Receiver<Event>) {
+        let process = self.process.clone();
+        let identify = move |_: &UnixStream| Some([process.load(Ordering::Relaxed); 16]);
+        AppServer::start_with(Source::Connect(self.folder.path().join("s")), options, Box::new(identify))
     }
 
     /// A connection before anything was said.

@@ -27,7 +27,10 @@ async fn the_handshake_names_farhelm_and_asks_for_the_experimental_api() {
     peer.says(json!({"id": initialize["id"], "result": result})).await;
     assert_eq!(peer.heard().await, json!({"method": "initialized"}));
     let up = desk.up().await;
-    let State::Ready { epoch, version, codex_home, .. } = desk.state.borrow().clone() else { panic!("not ready") };
+    let State::Ready { epoch, process, version, codex_home, .. } = desk.state.borrow().clone() else {
+        panic!("not ready")
+    };
+    assert_eq!(process, fake.process());
     assert_eq!((epoch, version.to_string(), version.is_tested()), (up, "0.169.0".into(), true));
     assert_eq!(codex_home.to_str(), Some("/home/ann/.codex"));
 }
@@ -261,42 +264,47 @@ async fn more_requests_than_slots_are_told_to_come_back() {
 #[tokio::test(start_paused = true)]
 async fn what_codex_would_not_take_is_not_sent() {
     let fake = Fake::listen();
-    let (desk, mut peer, epoch) = fake.connected().await;
+    let (desk, mut peer, _) = fake.connected().await;
     let large = json!("x".repeat(APP_SERVER_MESSAGE));
     let outcome = desk.app_server.request("turn/start", large.clone()).await;
     assert!(matches!(outcome, Err(RequestError::TooLarge(bytes)) if bytes > APP_SERVER_MESSAGE));
-    assert!(matches!(desk.app_server.reply(epoch, 0, Ok(large)).await, Err(ReplyError::TooLarge(_))));
+    assert!(matches!(desk.app_server.reply(fake.process(), 0, Ok(large)).await, Err(ReplyError::TooLarge(_))));
     assert!(timeout(Duration::ZERO, peer.hears()).await.is_err(), "nothing was sent");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_is_answered_under_its_epoch_only() {
+async fn a_question_is_answered_over_any_connection_to_the_process_that_asked() {
     let fake = Fake::listen();
-    let (mut desk, mut peer, former) = fake.connected().await;
+    let (mut desk, mut peer, epoch) = fake.connected().await;
     peer.says(json!({"id": 0, "method": "item/commandExecution/requestApproval", "params": {"itemId": "i"}})).await;
     let asked = desk.events.recv().await.unwrap();
     let method = "item/commandExecution/requestApproval".to_owned();
-    assert_eq!(asked, Event::Request { epoch: former, id: 0, method, params: json!({"itemId": "i"}) });
-    desk.app_server.reply(former, 0, Ok(json!({"decision": "decline"}))).await.unwrap();
+    assert_eq!(asked, Event::Request { epoch, id: 0, method, params: json!({"itemId": "i"}) });
+    let (process, decline) = (fake.process(), || Ok(json!({"decision": "decline"})));
+    desk.app_server.reply(process, 0, decline()).await.unwrap();
     assert_eq!(peer.heard().await, json!({"id": 0, "result": {"decision": "decline"}}));
     drop(peer);
     desk.down().await;
-    let accept = || Ok(json!({"decision": "accept"}));
-    assert_eq!(desk.app_server.reply(former, 0, accept()).await, Err(ReplyError::Stale), "while there is none");
+    assert_eq!(desk.app_server.reply(process, 0, decline()).await, Err(ReplyError::Stale), "while there is none");
     let mut peer = fake.initialized().await;
-    let epoch = desk.up().await;
-    assert_eq!(desk.app_server.reply(former, 0, accept()).await, Err(ReplyError::Stale), "when there is another");
+    desk.up().await;
     let error = RpcError { code: -1, message: "no".into(), data: None };
-    desk.app_server.reply(epoch, 1, Err(error)).await.unwrap();
+    desk.app_server.reply(process, 1, Err(error)).await.unwrap();
     assert_eq!(peer.heard().await, json!({"id": 1, "error": {"code": -1, "message": "no"}}));
+    fake.restarts();
+    drop(peer);
+    desk.down().await;
+    let _peer = fake.initialized().await;
+    desk.up().await;
+    assert_eq!(desk.app_server.reply(process, 1, decline()).await, Err(ReplyError::Stale), "it was another's");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_may_not_have_been_written_is_lost() {
     let fake = Fake::listen();
-    let (desk, peer, epoch) = fake.connected().await;
+    let (desk, peer, _) = fake.connected().await;
     let large = Ok(json!("x".repeat(APP_SERVER_MESSAGE / 2)));
-    assert_eq!(desk.app_server.reply(epoch, 0, large).await, Err(ReplyError::Lost), "it doesn't read");
+    assert_eq!(desk.app_server.reply(fake.process(), 0, large).await, Err(ReplyError::Lost), "it doesn't read");
     drop(peer);
 }
 
@@ -365,7 +373,7 @@ async fn a_caller_who_leaves_takes_the_request_along() {
 #[tokio::test(start_paused = true)]
 async fn stopping_ends_the_connection_and_what_waits_on_it() {
     let fake = Fake::listen();
-    let (desk, mut peer, epoch) = fake.connected().await;
+    let (desk, mut peer, _) = fake.connected().await;
     let clone = desk.app_server.clone();
     let waiting = tokio::spawn(async move { clone.request("turn/start", Value::Null).await });
     peer.heard().await;
@@ -374,7 +382,7 @@ async fn stopping_ends_the_connection_and_what_waits_on_it() {
     assert_eq!(waiting.await.unwrap(), Err(RequestError::Lost));
     assert_eq!(peer.hears().await, None);
     assert_eq!(clone.request("thread/list", Value::Null).await, Err(RequestError::Away));
-    assert_eq!(clone.reply(epoch, 0, Ok(Value::Null)).await, Err(ReplyError::Stale));
+    assert_eq!(clone.reply(fake.process(), 0, Ok(Value::Null)).await, Err(ReplyError::Stale));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,115 @@
+//! What is open when the connection to the app-server is lost.
+
+use farhelm_core::codex::question::Answers;
+
+use super::*;
+
+/// What a resume answers while thread `t` works, and waits for this.
+fn working(flags: Value) -> Value {
+    let mut answer = resumed(json!([]));
+    answer["thread"]["status"] = json!({"type": "active", "activeFlags": flags});
+    answer
+}
+
+impl Stage {
+    /// The connection is lost, another one made, and its resume answered so.
+    async fn reconnects(&mut self, answer: Value) {
+        self.codex = None;
+        self.codex = Some(within(self.fake.initialized()).await);
+        self.answers("thread/loaded/list", json!({"data": ["t"]})).await;
+        self.answers("thread/resume", answer).await;
+    }
+
+    async fn inquires(&mut self, request: i64) {
+        let params = json!({"threadId": "t", "turnId": "u", "itemId": "q", "questions": [{"id": "q", "header": "Pick",
+            "question": "Which one?", "options": [{"label": "A", "description": ""}]}]});
+        self.codex().says(question("item/tool/requestUserInput", request, params)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_approval_dies_with_its_process_and_is_asked_anew_by_the_next() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    stage.asks(0, "make").await;
+    let approval = phone.asked().await;
+    stage.fake.restarts();
+    stage.reconnects(resumed(json!([]))).await;
+    let resolved = phone.resolved().await;
+    assert_eq!((resolved.key, resolved.outcome, resolved.by), (approval.key, Outcome::Lost, None));
+    phone.decides(&approval, Decision::Accept).await;
+    assert_eq!(phone.decided().await, Err(DecisionRefusal::Over));
+    stage.asks(0, "make").await;
+    let again = phone.asked().await;
+    assert_eq!(again.key.request, approval.key.request);
+    assert_ne!(again.key, approval.key, "a decision on the former one must not count for this one");
+}
+
+#[tokio::test]
+async fn a_decision_counts_over_another_connection_to_the_same_process() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    stage.asks(0, "make").await;
+    let approval = phone.asked().await;
+    stage.reconnects(working(json!(["waitingOnApproval"]))).await;
+    assert_eq!(stage.phone(3).await.asked().await, approval, "shown to whoever comes meanwhile");
+    stage.asks(0, "make").await;
+    phone.decides(&approval, Decision::Accept).await;
+    assert_eq!(phone.decided().await, Ok(()));
+    assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "accept"}}));
+    stage.tells("serverRequest/resolved", json!({"threadId": "t", "requestId": 0})).await;
+    assert_eq!(phone.resolved().await.outcome, Outcome::Accepted, "and nothing was said of it in between");
+}
+
+#[tokio::test]
+async fn what_is_decided_while_codex_is_away_is_said_when_it_asks_again() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    stage.asks(0, "make").await;
+    stage.inquires(1).await;
+    let (approval, asked) = (phone.asked().await, phone.questioned().await);
+    stage.codex = None;
+    phone.decides(&approval, Decision::Decline).await;
+    assert_eq!(phone.decided().await, Ok(()));
+    let answers = Answers::new(&asked, [("q".to_owned(), vec!["A".to_owned()])].into()).expect("answers");
+    phone.attached.answer(answers).await;
+    assert_eq!(phone.decided().await, Ok(()));
+    stage.reconnects(working(json!(["waitingOnApproval", "waitingOnUserInput"]))).await;
+    stage.asks(0, "make").await;
+    assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "decline"}}));
+    stage.inquires(1).await;
+    assert_eq!(stage.heard().await, json!({"id": 1, "result": {"answers": {"q": {"answers": ["A"]}}}}));
+}
+
+#[tokio::test]
+async fn an_answer_that_codex_did_not_hear_is_not_said_again_for_a_phone_that_may_not_say_it_any_more() {
+    let mut stage = Stage::following().await;
+    let (mut phone, mut other) = (stage.phone(2).await, stage.phone(3).await);
+    stage.asks(0, "make").await;
+    let approval = phone.asked().await;
+    stage.codex = None;
+    phone.decides(&approval, Decision::Accept).await;
+    assert_eq!(phone.decided().await, Ok(()));
+    stage.grant(2, Grant::of(Right::Viewer));
+    stage.reconnects(working(json!(["waitingOnApproval"]))).await;
+    stage.asks(0, "make").await;
+    // The question behind it shows that the approval was heard.
+    stage.inquires(1).await;
+    other.questioned().await;
+    other.decides(&approval, Decision::Decline).await;
+    assert_eq!(other.decided().await, Ok(()));
+    assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "decline"}}));
+}
+
+#[tokio::test]
+async fn what_a_thread_does_not_wait_for_any_more_is_over_once_it_is_resumed() {
+    for status in [working(json!([])), resumed(json!([]))] {
+        let mut stage = Stage::following().await;
+        let mut phone = stage.phone(2).await;
+        stage.asks(0, "make").await;
+        let approval = phone.asked().await;
+        stage.reconnects(status).await;
+        let resolved = phone.resolved().await;
+        assert_eq!((resolved.key, resolved.outcome, resolved.by), (approval.key, Outcome::Elsewhere, None));
+    }
+}
