@@ -35,9 +35,9 @@ const PADDED: u8 = 4;
 /// The longest head of a piece: its form and both lengths.
 pub const HEAD: usize = 7;
 
-/// What a padded piece may measure, beside all the room there is. Every decision, every acknowledgement and nearly every
-/// approval fits the first urgent one.
-pub const SIZES: [usize; 7] = [64, 512, 1024, 2048, 4096, 8192, 16354];
+/// What a padded piece may measure, beside all the room there is. Every decision and acknowledgement fits the first urgent
+/// one, and an approval of a command of some 400 bytes; with half of that, approvals of different kinds fell on both sides.
+pub const SIZES: [usize; 6] = [64, 1024, 2048, 4096, 8192, 16354];
 
 /// An envelope on its way out, cut as room is found for it.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl Cutter {
 
 /// What a piece of this length is padded to.
 fn size(lane: Lane, length: usize) -> usize {
-    let least = if lane == Lane::Control { 0 } else { 512 };
+    let least = if lane == Lane::Control { SIZES[0] } else { SIZES[1] };
     SIZES.into_iter().find(|size| *size >= length.max(least)).unwrap_or(length)
 }
 

@@ -57,3 +57,6 @@ pub fn of(envelope: &Envelope) -> Lane {
         _ => Lane::Urgent,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -342,3 +342,6 @@ fn encode(envelope: &Envelope) -> Option<Vec<u8>> {
     }
     Some(envelope)
 }
+
+#[cfg(test)]
+mod tests;

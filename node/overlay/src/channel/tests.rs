@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 
+mod lanes;
 mod rekeying;
 
 fn identities() -> (Identity, Identity) {

@@ -44,11 +44,11 @@ struct Refused {
     envelope: String,
 }
 
-fn device() -> Identity {
+pub(crate) fn device() -> Identity {
     Identity::from_seed(&counting(0x01))
 }
 
-fn host() -> NodeId {
+pub(crate) fn host() -> NodeId {
     Identity::from_seed(&counting(0x21)).node_id()
 }
 
@@ -75,22 +75,22 @@ fn approval(act: Act) -> Approval {
     }
 }
 
-fn command() -> Approval {
+pub(crate) fn command() -> Approval {
     approval(Act::Command { command: "cargo test".into(), folder: "/home/me/project".into(), permissions: None })
 }
 
-fn files() -> Approval {
+pub(crate) fn files() -> Approval {
     let change =
         Change { path: "/home/me/project/a".into(), kind: "add".into(), moved_to: None, diff: "hello\n".into() };
     approval(Act::Files { changes: vec![change], grant_root: None })
 }
 
-fn permissions() -> Approval {
+pub(crate) fn permissions() -> Approval {
     let permissions = r#"{"network":{"enabled":true}}"#.into();
     approval(Act::Permissions { permissions, folder: "/home/me/project".into() })
 }
 
-fn withheld() -> Approval {
+pub(crate) fn withheld() -> Approval {
     let (kind, about, why) = ("writeStdin".into(), "y".into(), "It isn't an ordinary command.".into());
     approval(Act::Withheld { kind, about, why })
 }
