@@ -12,13 +12,13 @@ use farhelm_core::wire::lane::Lane;
 use farhelm_core::wire::stream;
 use farhelm_core::wire::{Envelope, fragment};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::outgoing::{Next, Outgoing};
 use super::rekeying::Rekeying;
 use super::wire::{Reader, STEP, Writer};
-use super::{Error, SILENCE, Traffic};
+use super::{Error, SILENCE, Traffic, UNHEARD};
 
 /// What the senders and both tasks share.
 #[derive(Debug)]
@@ -50,6 +50,9 @@ impl Shared {
     }
 }
 
+/// What the reader hands over: an envelope with the room that it takes until it is heard, or why there is none any more.
+pub(super) type Delivery = Result<(Envelope, OwnedSemaphorePermit), Error>;
+
 /// The time by tokio's clock, which tests may stop.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -62,15 +65,18 @@ pub(super) struct Inbound<R> {
     shared: Arc<Shared>,
     pieces: fragment::Reassembly,
     stream: stream::Inbound,
+    /// For what waits for the owner.
+    room: Arc<Semaphore>,
 }
 
 impl<R: AsyncRead + Unpin> Inbound<R> {
     pub(super) fn new(reader: Reader<R>, opener: Opener, traffic: Arc<Traffic>, shared: Arc<Shared>) -> Self {
         let (pieces, stream) = Default::default();
-        Self { reader, opener, traffic, shared, pieces, stream }
+        let room = Arc::new(Semaphore::new(UNHEARD));
+        Self { reader, opener, traffic, shared, pieces, stream, room }
     }
 
-    pub(super) async fn run(mut self, deliver: mpsc::Sender<Result<Envelope, Error>>) {
+    pub(super) async fn run(mut self, deliver: mpsc::Sender<Delivery>) {
         loop {
             let next = self.next().await;
             let over = next.is_err();
@@ -80,12 +86,13 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         }
     }
 
-    /// The next envelope that is for our owner.
-    async fn next(&mut self) -> Result<Envelope, Error> {
+    /// The next envelope that is for our owner, once there is room for it.
+    async fn next(&mut self) -> Delivery {
         loop {
             let Some(whole) = self.whole().await? else { continue };
             if let Some(envelope) = self.heed(Envelope::decode(&whole)?)? {
-                return Ok(envelope);
+                let room = self.room.clone().acquire_many_owned(whole.len() as u32).await;
+                return Ok((envelope, room.expect("nobody closes it")));
             }
         }
     }
@@ -130,7 +137,7 @@ pub(super) struct Outbound<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Outbound<W> {
-    pub(super) async fn run(mut self, failed: mpsc::Sender<Result<Envelope, Error>>) {
+    pub(super) async fn run(mut self, failed: mpsc::Sender<Delivery>) {
         if let Err(error) = self.drain().await {
             // The reader usually finds out too; whoever is first is heard, the owner needs one.
             let _ = failed.try_send(Err(error));

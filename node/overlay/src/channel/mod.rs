@@ -22,21 +22,24 @@ use std::time::Duration;
 use farhelm_core::identity::NodeId;
 use farhelm_core::session::{Session, flow, handshake, record, rekey};
 use farhelm_core::wire::envelope::{CloseReason, Closing};
-use farhelm_core::wire::{Envelope, cbor, fragment, stream};
+use farhelm_core::wire::{Envelope, cbor, fragment, limits, stream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use hands::{Inbound, Outbound, Shared, now};
+use hands::{Delivery, Inbound, Outbound, Shared, now};
 use outgoing::{Outgoing, Parcel};
 pub use outgoing::{QUEUED, Waiting};
 pub use phone::{Pairing, pair, resume};
 use wire::{Reader, Writer};
 pub use wire::{STEP, Wire};
 
-/// Envelopes that may wait for a channel's owner.
+/// Envelopes that may wait for a channel's owner, as long as they have no more than [`UNHEARD`] bytes together.
 pub const QUEUE: usize = 256;
+/// Bytes that may wait for a channel's owner: twice the largest envelope, so that one is read while the next arrives.
+/// With what is being put together a peer that has proven itself costs five envelopes at the most (40 MiB).
+pub const UNHEARD: usize = 2 * limits::ENVELOPE;
 /// How often an otherwise silent channel asks whether the peer is there.
 const BEAT: Duration = Duration::from_secs(10);
 /// How long silence may last before the channel ends: three beats.
@@ -131,23 +134,24 @@ pub struct NotTaken;
 impl Sender {
     /// Waits for room in the envelope's lane.
     pub async fn send(&self, envelope: Envelope) -> Result<(), NotTaken> {
-        let Some(mut parcel) = Parcel::new(envelope) else { return Ok(()) };
+        let mut parcel = Parcel::new(envelope);
         loop {
             // From here on every change is heard, also one before we wait.
             let mut room = pin!(self.0.room.notified());
             room.as_mut().enable();
-            parcel = match self.push(parcel) {
-                Ok(()) => return Ok(()),
-                Err((_, true)) => return Err(NotTaken),
-                Err((parcel, false)) => parcel,
-            };
+            self.push(&mut parcel)?;
+            if parcel.is_none() {
+                return Ok(());
+            }
             room.await;
         }
     }
 
     /// Never waits: for callers that must not be held up by a slow peer.
     pub fn offer(&self, envelope: Envelope) -> Result<(), NotTaken> {
-        Parcel::new(envelope).map_or(Ok(()), |parcel| self.push(parcel).map_err(|_| NotTaken))
+        let mut parcel = Parcel::new(envelope);
+        self.push(&mut parcel)?;
+        parcel.map_or(Ok(()), |_| Err(NotTaken))
     }
 
     /// What waits for the peer, and what is under way.
@@ -160,13 +164,14 @@ impl Sender {
         self.0.lock().release(thread);
     }
 
-    /// Gives back what wasn't taken, and whether nothing will be any more.
-    fn push(&self, parcel: Parcel) -> Result<(), (Parcel, bool)> {
+    /// Takes the parcel if there is room; an error if there never will be.
+    fn push(&self, parcel: &mut Option<Parcel>) -> Result<(), NotTaken> {
         let mut outgoing = self.0.lock();
-        if outgoing.is_closed() || !outgoing.has_room(parcel.lane()) {
-            return Err((parcel, outgoing.is_closed()));
+        if outgoing.is_closed() {
+            return Err(NotTaken);
         }
-        outgoing.push(parcel, now());
+        let Some(taken) = parcel.take_if(|parcel| outgoing.has_room(parcel.lane())) else { return Ok(()) };
+        outgoing.push(taken, now());
         drop(outgoing);
         self.0.work.notify_one();
         self.0.gap.notify_one();
@@ -196,7 +201,7 @@ impl Gaps {
 pub struct Channel {
     peer: NodeId,
     shared: Arc<Shared>,
-    incoming: mpsc::Receiver<Result<Envelope, Error>>,
+    incoming: mpsc::Receiver<Delivery>,
     traffic: Arc<Traffic>,
     reader: JoinHandle<()>,
     writer: JoinHandle<()>,
@@ -257,7 +262,8 @@ impl Channel {
 
     /// The next envelope, or why there is none any more. Cancel-safe.
     pub async fn receive(&mut self) -> Result<Envelope, Error> {
-        self.incoming.recv().await.unwrap_or(Err(Error::Io(std::io::ErrorKind::BrokenPipe)))
+        let delivered = self.incoming.recv().await.unwrap_or(Err(Error::Io(std::io::ErrorKind::BrokenPipe)))?;
+        Ok(delivered.0)
     }
 
     /// Says why and ends; waits a moment for what is urgent and still waits. The stream and bulk are let go.
