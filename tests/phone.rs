@@ -313,6 +313,8 @@ async fn a_watch_tells_what_waits_and_ends_well_at_ctrl_c() {
     assert_eq!(watch.interrupt().await, 0);
     let mut watch = Watch::start(&scene, &[&thread]);
     assert_eq!(watch.wait_for("approval").await["thread"], json!(thread));
+    let truth = watch.wait_for("truth").await;
+    assert_eq!((&truth["compared"], &truth["differed"]), (&json!(1), &json!(0)), "as soon as it was shown");
     assert_eq!(watch.interrupt().await, 0);
     scene.strike().await;
 }

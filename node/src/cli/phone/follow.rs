@@ -6,7 +6,7 @@ use clap::Args;
 use farhelm_core::codex::approval::{Approval, Outcome};
 use farhelm_core::codex::question::Question;
 use farhelm_core::codex::thread::{Item, Note, Plan, Thread, Turn, TurnStatus};
-use farhelm_phone::{Connection, Error, Event, Host, ThreadWatch, Via};
+use farhelm_phone::{Connection, Error, Event, Host, ThreadWatch, Truth, Via};
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -124,6 +124,14 @@ async fn removed(host: &Host) -> Error {
     }
 }
 
+/// Scripts are told of every comparison, people of what they may have seen wrong.
+fn say_truth(truth: Truth, is_new: bool, context: &Context) -> Result<(), Failure> {
+    if is_new {
+        context.note("(something of the thread was missed; the host shows it again)");
+    }
+    if context.json() { context.say(&report::truth(truth), String::new) } else { Ok(()) }
+}
+
 /// An approval with the command that decides on exactly this.
 fn say_approval(approval: &Approval, context: &Context) -> Result<(), Failure> {
     context.say(&report::approval(approval), || {
@@ -191,7 +199,8 @@ impl Follow {
 
     /// Says what happens for as long as somebody listens.
     async fn on(mut self, host: &Host, id: &str, context: &Context) -> Result<(), Failure> {
-        let mut events = host.events();
+        let (mut events, mut truth) = (host.events(), host.truth());
+        let mut differed = truth.borrow_and_update().differed;
         let mut watch = host.watch(id).await?;
         let begun = watch.borrow().turns.len().saturating_sub(1);
         self.ended.extend(watch.borrow().turns[..begun].iter().map(|turn| turn.id.clone()));
@@ -205,6 +214,11 @@ impl Follow {
             self.catch_up(&mut watch, context)?;
             tokio::select! {
                 changed = watch.changed() => changed?,
+                Ok(()) = truth.changed() => {
+                    let truth = *truth.borrow_and_update();
+                    let is_new = std::mem::replace(&mut differed, truth.differed) != truth.differed;
+                    say_truth(truth, is_new, context)?;
+                }
                 event = events.recv() => match event {
                     Ok(Event::Approval(approval)) if approval.thread == id => say_approval(&approval, context)?,
                     Ok(Event::Question(question)) if question.thread == id => say_question(&question, context)?,

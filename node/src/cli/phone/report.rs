@@ -4,7 +4,7 @@ use farhelm_core::codex::approval::{Approval, Warning};
 use farhelm_core::codex::question::Question;
 use farhelm_core::codex::thread::{Summary, TurnStatus};
 use farhelm_core::policy::Entitlement;
-use farhelm_phone::{Connection, KnownHost, Standing, Via};
+use farhelm_phone::{Connection, KnownHost, Standing, Truth, Via};
 use serde_json::{Value, json};
 
 /// How a digest is written: what `--digest` takes the beginning of.
@@ -87,6 +87,14 @@ pub(super) fn turn(thread: &str, turn: &str, status: &TurnStatus) -> Value {
         TurnStatus::Failed(why) => ("failed", Some(why)),
     };
     json!({"is": "turn", "thread": thread, "turn": turn, "status": status, "why": why})
+}
+
+/// How often what is shown here was held against what the host has.
+pub(super) fn truth(truth: Truth) -> Value {
+    let Truth { compared, differed, repaired, unrepaired } = truth;
+    json!({
+        "is": "truth", "compared": compared, "differed": differed, "repaired": repaired, "unrepaired": unrepaired,
+    })
 }
 
 pub(super) fn connection(connection: &Connection) -> Value {
