@@ -232,6 +232,7 @@ impl Sessions {
             return channel.close(CloseReason::Revoked).await;
         }
         let mut requests = Requests::default();
+        let mut gaps = channel.gaps();
         let reason = loop {
             tokio::select! {
                 biased;
@@ -248,6 +249,7 @@ impl Sessions {
                         break None;
                     }
                 },
+                thread = gaps.next() => attached.repair(thread).await,
             }
         };
         if matches!(reason, Some(CloseReason::Revoked | CloseReason::Expired | CloseReason::SwitchedOff)) {

@@ -70,6 +70,10 @@ pub(super) enum Command {
         session: u64,
         threads: Vec<String>,
     },
+    Repair {
+        session: u64,
+        thread: String,
+    },
     Decide {
         device: NodeId,
         session: u64,
@@ -245,6 +249,7 @@ impl Actor {
                 let _ = done.send(());
             }
             Command::Watch { session, threads } => self.watch(session, threads),
+            Command::Repair { session, thread } => self.repair(session, thread),
             Command::Decide { device, session, signed } => self.decide(device, session, &signed),
             Command::Answer { device, session, answers } => self.take_answers(device, session, &answers),
             Command::Running { reply } => drop(reply.send(self.followed.running())),

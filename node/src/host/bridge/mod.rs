@@ -146,6 +146,11 @@ impl Attached {
         let _ = self.commands.send(Command::Answer { device, session, answers: Box::new(answers) }).await;
     }
 
+    /// It was too slow for a thread's stream, and there is room for the thread as it stands now.
+    pub async fn repair(&self, thread: String) {
+        let _ = self.commands.send(Command::Repair { session: self.session, thread }).await;
+    }
+
     /// Waits until the bridge ends the session: because its device was removed or its time is over, or (`None`) because
     /// it is too slow or was replaced long ago.
     pub async fn ended(&mut self) -> Option<CloseReason> {

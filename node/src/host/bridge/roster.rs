@@ -183,6 +183,13 @@ impl Roster {
         }
     }
 
+    /// A session isn't shown this thread, so its channel needs no snapshot to go on with it.
+    pub(super) fn release(&self, session: u64, thread: &str) {
+        if let Some(session) = self.sessions.get(&session) {
+            session.sender.release(thread);
+        }
+    }
+
     /// Shows a thread to everyone who follows it.
     pub(super) fn show_watchers(&mut self, thread: &str, to: Audience<'_>, whole: &[Envelope; 2]) {
         for session in self.sessions.values_mut().filter(|s| s.watched.contains(thread) && s.hears(to)) {

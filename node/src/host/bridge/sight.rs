@@ -81,6 +81,18 @@ impl Actor {
         }
     }
 
+    /// Shows a phone anew a thread of which its channel dropped a part. One that it doesn't follow, or may not see, goes on
+    /// without: its status in a list comes with its next change.
+    pub(super) fn repair(&mut self, session: u64, id: String) {
+        let follows = self.roster.watched_by(session).iter().any(|(thread, shown)| *thread == id && *shown);
+        if !follows || self.followed.get(&id).is_none() {
+            self.roster.release(session, &id);
+        }
+        if follows {
+            self.look(session, id);
+        }
+    }
+
     /// Shows a phone a thread that it follows, if it may see it. One that isn't followed here is first asked about: to
     /// follow it would load it, and that isn't for every phone to cause.
     fn look(&mut self, session: u64, id: String) {

@@ -249,3 +249,29 @@ impl Phone {
 fn only(folder: &str, right: Right) -> Grant {
     Grant { folders: Folders::Only(vec![folder.into()]), ..Grant::of(right) }
 }
+
+#[tokio::test]
+async fn a_phone_too_slow_for_a_thread_is_shown_it_anew_and_hears_all_else() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    phone.attached.watch(vec!["t".into()]).await;
+    phone.shown().await;
+    let diff = "x".repeat(1000);
+    for n in 0..2500 {
+        stage.tells("turn/diff/updated", json!({"threadId": "t", "turnId": "u", "diff": format!("{n} {diff}")})).await;
+    }
+    let lost = within(phone._at_host.gaps().next()).await;
+    assert_eq!(lost, "t");
+    stage.asks(0, "make").await;
+    phone.asked().await;
+    phone.attached.repair(lost).await;
+    phone.shown().await;
+    stage.tells("turn/diff/updated", json!({"threadId": "t", "turnId": "u", "diff": "last"})).await;
+    loop {
+        if let Envelope::Notification(Notification { params, .. }) = phone.told().await
+            && params.windows(6).any(|text| text == b"\"last\"")
+        {
+            return;
+        }
+    }
+}
