@@ -70,9 +70,8 @@ impl Desk {
     /// Waits for an approval: which process asks, under which number, and what.
     async fn asked(&mut self) -> (ProcessEpoch, i64, Value) {
         loop {
-            match self.event().await {
-                Event::Request { id, params, .. } => return (self.process(), id, params),
-                _ => {}
+            if let Event::Request { id, params, .. } = self.event().await {
+                return (self.process(), id, params);
             }
         }
     }

@@ -59,7 +59,10 @@ struct Stage {
 impl Stage {
     /// A bridge whose app-server has these threads loaded; their resumes come next.
     async fn with_loaded(threads: &[&str]) -> Self {
-        let fake = Fake::listen();
+        Self::on(Fake::listen(), threads).await
+    }
+
+    async fn on(fake: Fake, threads: &[&str]) -> Self {
         let desk = fake.connect();
         let codex = CodexState::Away("starting".into());
         let (about, seen) = watch::channel(HostState {

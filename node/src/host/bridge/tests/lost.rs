@@ -3,6 +3,7 @@
 use farhelm_core::codex::question::Answers;
 
 use super::*;
+use crate::host::devices::now_ms;
 
 /// What a resume answers while thread `t` works, and waits for this.
 fn working(flags: Value) -> Value {
@@ -112,4 +113,24 @@ async fn what_a_thread_does_not_wait_for_any_more_is_over_once_it_is_resumed() {
         let resolved = phone.resolved().await;
         assert_eq!((resolved.key, resolved.outcome, resolved.by), (approval.key, Outcome::Elsewhere, None));
     }
+}
+
+#[tokio::test]
+async fn a_decision_that_was_signed_before_the_host_was_started_again_is_taken() {
+    let asked = json!({"kind": "command", "threadId": "t", "turnId": "u", "itemId": "i",
+        "startedAtMs": now_ms() - 1000, "command": "make", "cwd": "/src"});
+    let asked = question("item/commandExecution/requestApproval", 0, asked);
+    let mut stage = Stage::following().await;
+    stage.codex().says(asked.clone()).await;
+    let approval = stage.phone(2).await.asked().await;
+
+    let Stage { fake, .. } = stage;
+    let mut stage = Stage::on(fake, &["t"]).await;
+    stage.answers("thread/resume", working(json!(["waitingOnApproval"]))).await;
+    stage.codex().says(asked).await;
+    let mut phone = stage.phone(2).await;
+    assert_eq!(phone.asked().await, approval, "the deadline, too, is signed");
+    phone.decides(&approval, Decision::Accept).await;
+    assert_eq!(phone.decided().await, Ok(()));
+    assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "accept"}}));
 }
