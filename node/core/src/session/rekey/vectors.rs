@@ -6,8 +6,11 @@ use sha2::Sha256;
 
 use super::model::{Peer, peer};
 use super::*;
+use crate::session::record;
 use crate::vectors::{Drawn, check, counting, hex};
-use crate::wire::Envelope;
+use crate::wire::envelope::Beat;
+use crate::wire::lane::Lane;
+use crate::wire::{Envelope, fragment};
 
 #[derive(Serialize)]
 struct Vectors {
@@ -63,6 +66,11 @@ fn expand(prk: &Hkdf<Sha256>, what: &str, length: usize) -> String {
     hex(out)
 }
 
+/// The plaintext of a record: one piece on the control lane.
+fn piece(envelope: &Envelope) -> Vec<u8> {
+    fragment::split(Lane::Control, envelope.encode(), record::MAX_PLAINTEXT).remove(0)
+}
+
 fn envelope(message: Message) -> String {
     hex(Envelope::Rekeying(message).encode())
 }
@@ -75,7 +83,7 @@ fn pass(from: &mut Peer, to: &mut Peer, name: &'static str, draws: [&[u8]; 2], n
             Outgoing::Message(message) => ("a message", message, None),
             Outgoing::Last(message, keys) => ("the marker", message, Some(keys)),
         };
-        let plaintext = [&[0][..], &Envelope::Rekeying(message).encode()].concat();
+        let plaintext = piece(&Envelope::Rekeying(message));
         let sealed = match last {
             None => from.sealer.seal(&plaintext),
             Some(keys) => from.sealer.seal_last(&plaintext, &keys),
@@ -91,7 +99,7 @@ fn pass(from: &mut Peer, to: &mut Peer, name: &'static str, draws: [&[u8]; 2], n
 }
 
 fn first(from: &mut Peer, to: &mut Peer, name: &'static str) -> Frame {
-    let plaintext = [&[0][..], &Envelope::Ping(crate::wire::envelope::Beat { n: 1 }).encode()].concat();
+    let plaintext = piece(&Envelope::Ping(Beat { n: 1 }));
     let frame = from.sealer.seal(&plaintext).unwrap();
     assert_eq!(to.opener.open_frame(&frame).as_ref(), Ok(&plaintext));
     Frame { from: name, what: "the first under the new key", plaintext: hex(plaintext), frame: hex(frame) }
