@@ -230,6 +230,8 @@ fn new_keys_hang_on_the_old_root_the_exchange_and_both_messages() {
         derived(9, |_, _, _, host| host[31] ^= 1),
         derived(9, |_, _, phone, host| std::mem::swap(phone, host)),
         derived(9, |root, _, _, _| std::mem::swap(&mut root.phone, &mut root.host)),
+        derived(9, |root, _, _, _| root.phone = root.host),
+        derived(9, |root, _, _, _| root.host = root.phone),
     ];
     let values: Vec<_> = all.iter().flatten().collect();
     let different: std::collections::HashSet<_> = values.iter().collect();
