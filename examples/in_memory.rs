@@ -22,7 +22,7 @@ use farhelm_core::pairing::Ticket;
 use farhelm_overlay::{Config as Overlay, Transports};
 use farhelm_phone::{Client, key_store};
 use farhelm_relay::Relay;
-use farhelm_store::Store;
+use farhelm_store::{Journal, Store};
 use tokio::sync::mpsc;
 
 const A_MINUTE: Duration = Duration::from_secs(60);
@@ -58,7 +58,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         settings: Default::default(),
         overlay: Overlay::memory(identity()),
     };
-    let host = Host::start(config, Store::open(&folder.path().join("store"))?).await?;
+    let (store, journal) = (Store::open(&folder.path().join("store"))?, Journal::open(&folder.path().join("journal"))?);
+    let host = Host::start(config, store, journal).await?;
     host.add_relay(&relay.multiaddrs()[0].to_string()).await?;
     println!("host      {}", host.node_id());
 

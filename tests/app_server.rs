@@ -460,7 +460,8 @@ async fn the_switches_in_codexs_file_hold_where_the_hosts_own_says_nothing_and_a
         overlay,
     };
     let store = farhelm_store::Store::open(&home.folder("store")).expect("a store");
-    let host = Host::start(host, store).await.expect("a host");
+    let journal = farhelm_store::Journal::in_memory().expect("a journal");
+    let host = Host::start(host, store, journal).await.expect("a host");
     let mut state = host.codex();
     within(state.wait_for(|state| matches!(state, State::Ready { .. }))).await.expect("Codex");
     let mut rules = settings.rules();

@@ -42,6 +42,9 @@ pub enum CallError {
     /// The host is away, or was all the while. Nothing was sent.
     #[error("{0}")]
     NotConnected(String),
+    /// This device can't store anything. Nothing was sent.
+    #[error("{0}")]
+    NotStored(String),
     /// The host took the request and never answered. It changed nothing.
     #[error("{0}")]
     NoAnswer(String),
@@ -147,12 +150,15 @@ pub enum DecideError {
     /// This phone may not decide.
     #[error("{0}")]
     NotAllowed(String),
-    /// The connection broke, and when it was back the approval was gone.
+    /// It was sent, and nobody knows whether it counted.
     #[error("{0}")]
     OutcomeUnknown(String),
     /// There was no connection all the while. Nothing was sent.
     #[error("{0}")]
     NotConnected(String),
+    /// This device can't store anything. Nothing was sent.
+    #[error("{0}")]
+    NotStored(String),
     /// Too many decisions are under way.
     #[error("{0}")]
     Busy(String),
@@ -180,6 +186,8 @@ impl From<phone::OpenError> for CallError {
         match error {
             phone::OpenError::Records(error) => error.into(),
             phone::OpenError::Network(error) => Self::Network(error.to_string()),
+            phone::OpenError::Journal(error) => Self::NotStored(error.to_string()),
+            phone::OpenError::Store(error) => Self::NotStored(error.to_string()),
             phone::OpenError::Stopped => Self::Stopped(error.to_string()),
         }
     }
@@ -196,6 +204,7 @@ impl From<phone::Error> for CallError {
             E::OutcomeUnknown => Self::OutcomeUnknown(said),
             E::Busy => Self::Busy(said),
             E::NotConnected | E::Away(_) => Self::NotConnected(said),
+            E::NotStored => Self::NotStored(said),
             E::NoAnswer => Self::NoAnswer(said),
             E::Removed { .. } => Self::Removed(said),
             E::Stopped => Self::Stopped(said),
@@ -245,6 +254,7 @@ impl From<phone::DecideError> for DecideError {
             E::NotAllowed => Self::NotAllowed(said),
             E::OutcomeUnknown => Self::OutcomeUnknown(said),
             E::NotConnected => Self::NotConnected(said),
+            E::NotStored => Self::NotStored(said),
             E::Busy => Self::Busy(said),
             E::Stopped => Self::Stopped(said),
         }

@@ -24,10 +24,17 @@ pub struct Phone {
 impl Phone {
     /// Loads or makes this phone's identity and starts its network. Connects to nobody yet. `device_name` is what hosts
     /// show for it; at most 64 bytes are kept.
-    #[uniffi::constructor]
-    pub async fn open(device_name: String, store: Arc<dyn KeyStore>) -> Result<Self, CallError> {
+    /// `journal` is a file in a folder that is this app's alone: in it is kept what is on its way to hosts and from
+    /// them, so that it survives the end of the app; without one it survives the end of connections only.
+    #[uniffi::constructor(default(journal = None))]
+    pub async fn open(
+        device_name: String,
+        store: Arc<dyn KeyStore>,
+        journal: Option<String>,
+    ) -> Result<Self, CallError> {
         let runtime = Runtime::new().map_err(|error| CallError::Network(format!("no threads to run on: {error}")))?;
-        let opening = async { Client::open(Config::new(device_name), Arc::new(Adapted(store))).await };
+        let config = Config { journal: journal.map(Into::into), ..Config::new(device_name) };
+        let opening = async { Client::open(config, Arc::new(Adapted(store))).await };
         let client = runtime.run(async { opening.await.map_err(CallError::from) }).await?;
         Ok(Self { client, runtime })
     }

@@ -115,7 +115,12 @@ pub enum Codex {
 pub enum Connection {
     /// On the way, for the first time or after a loss.
     Connecting,
-    /// Attached: the host answers, and proved that it is the paired one.
+    /// The host answers, and hasn't told yet what happened meanwhile.
+    CatchingUp {
+        /// On which way.
+        path: ConnectionPath,
+    },
+    /// Attached, and up to date: the host answers, and proved that it is the paired one.
     Live {
         /// On which way.
         path: ConnectionPath,
@@ -181,6 +186,8 @@ pub enum Why {
     SwitchedOff,
     /// The host can not store anything, so it takes nothing.
     StoreFailed,
+    /// This device can not store anything, so it can't go on.
+    NotStored,
     /// Whoever answered isn't the paired host.
     OtherHost,
     /// The two programs don't understand each other.
@@ -227,6 +234,7 @@ impl From<phone::Connection> for Connection {
     fn from(connection: phone::Connection) -> Self {
         match connection {
             phone::Connection::Connecting => Self::Connecting,
+            phone::Connection::CatchingUp(path) => Self::CatchingUp { path: path.into() },
             phone::Connection::Live(path) => Self::Live { path: path.into() },
             phone::Connection::Away { since, why } => Self::Away { since, why: why.into(), message: why.to_string() },
             phone::Connection::Removed { at_ms } => Self::Removed { at_ms },
@@ -261,6 +269,7 @@ impl From<phone::Why> for Why {
             phone::Why::Expired => Self::Expired,
             phone::Why::SwitchedOff => Self::SwitchedOff,
             phone::Why::StoreFailed => Self::StoreFailed,
+            phone::Why::NotStored => Self::NotStored,
             phone::Why::OtherHost => Self::OtherHost,
             phone::Why::Unsupported => Self::Unsupported,
             phone::Why::Stopped => Self::Stopped,

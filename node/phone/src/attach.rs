@@ -1,13 +1,14 @@
 //! One try to attach to a host: a stream, then a resume on it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use farhelm_core::identity::Identity;
 use farhelm_core::pairing::Tombstone;
 use farhelm_core::session::{PairingSecret, handshake};
 use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::Watch;
+use farhelm_core::wire::envelope::{Attach, Watch};
 use farhelm_overlay::channel::{self, Channel};
 use tokio::time::timeout;
 
@@ -44,8 +45,30 @@ pub(crate) struct Attached {
     pub(crate) host_name: String,
     /// The secret that the host took.
     pub(crate) secret: PairingSecret,
-    /// The threads it was told of.
+    /// What it was told of with the handshake; after a pairing nothing yet.
+    pub(crate) told: Option<Told>,
+}
+
+/// What goes out in the first flight of every path.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    /// Where we stand. Its generation is counted up with every path that is tried.
+    pub(crate) attach: Attach,
+    /// The threads that we follow.
     pub(crate) watched: Vec<String>,
+    /// What we asked and the host hasn't stored, as far as it goes out early.
+    pub(crate) entries: Vec<Envelope>,
+    /// The number of the last of them.
+    pub(crate) last: u64,
+    /// Set once any of it may have left this device.
+    pub(crate) flew: Arc<AtomicBool>,
+}
+
+impl Told {
+    pub(crate) fn envelopes(&self) -> Vec<Envelope> {
+        let first = [Envelope::Attach(self.attach), Envelope::Watch(Watch { threads: self.watched.clone() })];
+        first.into_iter().chain(self.entries.iter().cloned()).collect()
+    }
 }
 
 /// Why not.
@@ -58,11 +81,13 @@ pub(crate) enum Failure {
 }
 
 /// Tries each secret of the record once, on a stream of its own.
-pub(crate) async fn attach(us: Us, record: Record, watched: Vec<String>, aim: Aim) -> Result<Attached, Failure> {
+pub(crate) async fn attach(us: Us, record: Record, mut told: Told, aim: Aim) -> Result<Attached, Failure> {
     let mut failure = Failure::Away(Why::NoAnswer);
     for secret in record.secrets() {
-        match attempt(&us, &record, &secret, &watched, aim).await {
-            Ok((channel, host_name, path)) => return Ok(Attached { channel, path, host_name, secret, watched }),
+        match attempt(&us, &record, &secret, &mut told, aim).await {
+            Ok((channel, host_name, path)) => {
+                return Ok(Attached { channel, path, host_name, secret, told: Some(told) });
+            }
             Err(error) => failure = error,
         }
         // Only a wrong secret is a reason to try the other: the host closes then, without a word.
@@ -79,14 +104,16 @@ async fn attempt(
     us: &Us,
     record: &Record,
     secret: &PairingSecret,
-    watched: &[String],
+    told: &mut Told,
     aim: Aim,
 ) -> Result<(Channel, String, farhelm_overlay::Path), Failure> {
     let mut failure = Failure::Away(Why::NoAnswer);
     for _ in 0..PATHS {
         let reached = reach(us, record, aim).await;
         let Reached { stream, path } = reached.map_err(|_| Failure::Away(Why::Unreachable))?;
-        let early = [Envelope::Watch(Watch { threads: watched.to_vec() })];
+        told.attach.generation += 1;
+        let early = told.envelopes();
+        told.flew.store(true, Ordering::Release);
         let resumed = channel::resume(stream, &us.identity, record.host, secret, &us.device_name, &early);
         let error = match timeout(RESUME, resumed).await {
             Ok(Ok((channel, host_name))) => return Ok((channel, host_name, path)),

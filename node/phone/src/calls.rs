@@ -1,13 +1,14 @@
-//! The requests under way: which were sent on which line, and what becomes of them when a line dies. A table, no I/O.
+//! The calls that wait for an answer: reads, which go out on whatever line there is, and changes, which go by the log.
+//! A table, no I/O.
 //!
-//! What happens then is the method table's word ([`Retry`]): what can be done twice without harm is sent again on the
-//! next line. Anything else is sent once: when its line dies before the answer, nobody here knows whether it happened,
-//! and that is what the caller is told.
+//! A read is sent again on the next line when its line dies. A change is logged once, and the host does it once; who
+//! called waits for the answer for a while only, and what is said then depends on whether it can still be taken back.
 
 use std::collections::VecDeque;
 
-use farhelm_core::policy::{Effect, Retry, table};
+use farhelm_core::policy::{Effect, table};
 use farhelm_core::wire::envelope::{FailedBy, Failure, Request, Response};
+use farhelm_store::journal::ActId;
 use serde_bytes::{ByteArray, ByteBuf};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, PATIENCE};
 
-/// Requests that may be under way to one host; a screen needs a few.
+/// Calls that may be under way to one host; a screen needs a few.
 pub(crate) const CAPACITY: usize = 64;
 
 /// One connection's number, counted up by its owner.
@@ -25,11 +26,10 @@ pub(crate) type Reply = oneshot::Sender<Result<Value, Error>>;
 
 struct Call {
     request: Request,
-    /// It may be sent twice.
-    again: bool,
     /// It changes nothing, so losing its answer leaves no doubt.
     reads: bool,
     deadline: Instant,
+    /// A read's line.
     sent_on: Option<LineId>,
     /// It was sent, on this line or an earlier one.
     sent: bool,
@@ -41,26 +41,38 @@ struct Call {
 pub(crate) struct Calls(VecDeque<Call>);
 
 impl Calls {
-    /// Takes a call; it waits for [`send`](Self::send). `id` is random.
-    pub(crate) fn add(&mut self, id: [u8; 16], method: &str, params: &Value, reply: Reply, now: Instant) {
+    /// Takes a call. A read waits for [`send`](Self::send); a change is given back, to be logged. `id` is random.
+    pub(crate) fn add(
+        &mut self,
+        id: [u8; 16],
+        method: &str,
+        params: &Value,
+        reply: Reply,
+        now: Instant,
+    ) -> Option<Request> {
         self.0.retain(|call| !call.reply.is_closed());
         if self.0.len() >= CAPACITY {
             // The caller may have gone; then nobody needs to know.
             let _ = reply.send(Err(Error::Busy));
-            return;
+            return None;
         }
         let params = ByteBuf::from(params.to_string());
         let request = Request { id: ByteArray::new(id), method: method.to_owned(), params };
-        // What the table doesn't know is a change that happens once.
-        let entry = table::find(method);
-        let again = entry.is_some_and(|entry| entry.retry == Retry::Idempotent);
-        let reads = entry.is_some_and(|entry| entry.effect == Effect::Read);
-        self.0.push_back(Call { request, again, reads, deadline: now + PATIENCE, sent_on: None, sent: false, reply });
+        let reads = is_read(method);
+        let logged = (!reads).then(|| request.clone());
+        self.0.push_back(Call { request, reads, deadline: now + PATIENCE, sent_on: None, sent: false, reply });
+        logged
     }
 
-    /// Hands everything unsent to `send`, until it takes no more.
+    /// Ends a call that could not be logged.
+    pub(crate) fn refuse(&mut self, id: ActId, error: &Error) {
+        self.finish(|call| (call.request.id == id).then(|| error.clone()));
+    }
+
+    /// Hands every unsent read to `send`, until it takes no more.
     pub(crate) fn send(&mut self, line: LineId, mut send: impl FnMut(Request) -> bool) {
-        for call in self.0.iter_mut().filter(|call| call.sent_on.is_none() && !call.reply.is_closed()) {
+        let unsent = |call: &&mut Call| call.reads && call.sent_on.is_none() && !call.reply.is_closed();
+        for call in self.0.iter_mut().filter(unsent) {
             if !send(call.request.clone()) {
                 return;
             }
@@ -69,54 +81,60 @@ impl Calls {
         }
     }
 
-    /// Whether anything waits for an answer on this line.
+    /// Whether a read waits for an answer on this line.
     pub(crate) fn any_on(&self, line: LineId) -> bool {
         self.0.iter().any(|call| call.sent_on == Some(line) && !call.reply.is_closed())
     }
 
-    /// Takes an answer. One that nobody waits for, or that comes on another line than its request went, is dropped.
+    /// Takes the answer to a read. One that nobody waits for, or that comes on another line than its request went, is
+    /// dropped.
     pub(crate) fn answer(&mut self, line: LineId, response: Response) {
         let place = self.0.iter().position(|call| call.request.id == response.id && call.sent_on == Some(line));
+        self.give(place, response);
+    }
+
+    /// Takes the answer to a change, which came by the log. Says whether anybody waited for it.
+    pub(crate) fn answer_logged(&mut self, response: Response) -> bool {
+        let place = self.0.iter().position(|call| call.request.id == response.id && !call.reads);
+        self.give(place, response)
+    }
+
+    fn give(&mut self, place: Option<usize>, response: Response) -> bool {
         let Some(call) = place.and_then(|place| self.0.remove(place)) else {
             tracing::debug!("an answer that nobody waits for");
-            return;
+            return false;
         };
-        let result = match response.result {
-            Ok(text) => serde_json::from_slice(&text).map_err(|_| Error::Unreadable("an answer that is no JSON")),
-            Err(failure) => Err(refused(failure)),
-        };
-        let _ = call.reply.send(result);
+        call.reply.send(read(response.result)).is_ok()
     }
 
-    /// The line died: what may be sent twice waits for the next one, the rest ends in doubt.
+    /// The line died: reads wait for the next one.
     pub(crate) fn lost(&mut self, line: LineId) {
-        self.finish(|call| {
-            if call.sent_on != Some(line) {
-                return None;
-            }
-            call.sent_on = None;
-            (!call.again).then_some(Error::OutcomeUnknown)
-        });
+        self.0.iter_mut().filter(|call| call.sent_on == Some(line)).for_each(|call| call.sent_on = None);
     }
 
-    /// Ends what has waited too long. What was never sent surely didn't happen.
-    pub(crate) fn expire(&mut self, now: Instant) {
+    /// Ends what has waited too long. `withdraw` takes a change back if it was never sent; then it surely didn't happen.
+    pub(crate) fn expire(&mut self, now: Instant, mut withdraw: impl FnMut(ActId) -> bool) {
         self.finish(|call| {
-            let error = match call.reads {
-                _ if !call.sent => Error::NotConnected,
-                true => Error::NoAnswer,
+            (now >= call.deadline).then(|| match call.reads {
+                true if call.sent => Error::NoAnswer,
+                true => Error::NotConnected,
+                false if withdraw(call.request.id) => Error::NotConnected,
                 false => Error::OutcomeUnknown,
-            };
-            (now >= call.deadline).then_some(error)
+            })
         });
     }
 
-    /// Ends everything: what was sent and may have happened in doubt, the rest with `error`.
-    pub(crate) fn end(&mut self, error: &Error) {
+    /// Ends everything: changes that can't be taken back any more in doubt, the rest with `error`.
+    pub(crate) fn end(&mut self, error: &Error, mut withdraw: impl FnMut(ActId) -> bool) {
         self.finish(|call| {
-            let doubt = call.sent && !call.reads;
+            let doubt = !call.reads && !withdraw(call.request.id);
             Some(if doubt { Error::OutcomeUnknown } else { error.clone() })
         });
+    }
+
+    /// Ends changes that are not asked any more: they could not be stored, and weren't sent.
+    pub(crate) fn forget_unless(&mut self, is_asked: impl Fn(ActId) -> bool, error: &Error) {
+        self.finish(|call| (!call.reads && !is_asked(call.request.id)).then(|| error.clone()));
     }
 
     /// When [`expire`](Self::expire) has something to do.
@@ -131,6 +149,19 @@ impl Calls {
                 None => self.0.push_back(call),
             }
         }
+    }
+}
+
+/// What the table doesn't know is a change.
+fn is_read(method: &str) -> bool {
+    table::find(method).is_some_and(|entry| entry.effect == Effect::Read)
+}
+
+/// What an answer says to whoever called.
+pub(crate) fn read(result: Result<ByteBuf, Failure>) -> Result<Value, Error> {
+    match result {
+        Ok(text) => serde_json::from_slice(&text).map_err(|_| Error::Unreadable("an answer that is no JSON")),
+        Err(failure) => Err(refused(failure)),
     }
 }
 
@@ -157,7 +188,7 @@ mod tests {
 
     fn call(calls: &mut Calls, id: u8, method: &str) -> Answer {
         let (reply, answer) = oneshot::channel();
-        calls.add([id; 16], method, &Value::Null, reply, Instant::now());
+        let _ = calls.add([id; 16], method, &Value::Null, reply, Instant::now());
         answer
     }
 
@@ -178,51 +209,41 @@ mod tests {
     fn answers_find_their_requests_in_any_order() {
         let mut calls = Calls::default();
         let (mut one, mut two) = (call(&mut calls, 1, "thread/list"), call(&mut calls, 2, "turn/start"));
-        assert_eq!(send(&mut calls, 1), [1, 2]);
-        calls.answer(1, response(2, "2"));
+        assert_eq!(send(&mut calls, 1), [1], "a change goes by the log");
+        assert!(calls.answer_logged(response(2, "2")));
         calls.answer(1, response(1, "1"));
         assert_eq!((one.try_recv().unwrap(), two.try_recv().unwrap()), (Ok(1.into()), Ok(2.into())));
     }
 
     #[test]
-    fn a_read_is_sent_again_and_a_write_ends_in_doubt_when_the_line_dies() {
+    fn a_read_is_sent_again_when_its_line_dies() {
         let mut calls = Calls::default();
-        let (mut read, mut write) = (call(&mut calls, 1, "thread/read"), call(&mut calls, 2, "turn/start"));
+        let mut read = call(&mut calls, 1, "thread/read");
         send(&mut calls, 1);
         calls.lost(1);
-        assert_eq!(write.try_recv().unwrap(), Err(Error::OutcomeUnknown));
         assert_eq!(send(&mut calls, 2), [1]);
         calls.answer(2, response(1, "{}"));
         assert!(read.try_recv().unwrap().is_ok());
     }
 
     #[test]
-    fn a_change_that_was_sent_twice_without_an_answer_ends_in_doubt() {
+    fn what_changes_something_is_given_back_to_be_logged() {
         let mut calls = Calls::default();
-        let mut interrupt = call(&mut calls, 1, "turn/interrupt");
-        send(&mut calls, 1);
-        calls.lost(1);
-        assert!(interrupt.try_recv().is_err(), "it is sent again");
-        calls.expire(Instant::now() + PATIENCE);
-        assert_eq!(interrupt.try_recv().unwrap(), Err(Error::OutcomeUnknown), "it may have happened the first time");
+        for (method, logged) in
+            [("turn/start", true), ("turn/interrupt", true), ("thread/frobnicate", true), ("thread/list", false)]
+        {
+            let (reply, _answer) = oneshot::channel();
+            assert_eq!(calls.add([1; 16], method, &Value::Null, reply, Instant::now()).is_some(), logged, "{method}");
+        }
     }
 
     #[test]
-    fn a_method_that_the_table_does_not_know_is_sent_once() {
+    fn a_change_that_could_not_be_stored_ends_and_the_others_wait() {
         let mut calls = Calls::default();
-        let mut unknown = call(&mut calls, 1, "thread/frobnicate");
-        send(&mut calls, 1);
-        calls.lost(1);
-        assert_eq!(unknown.try_recv().unwrap(), Err(Error::OutcomeUnknown));
-    }
-
-    #[test]
-    fn a_write_that_was_never_sent_survives_a_dead_line() {
-        let mut calls = Calls::default();
-        let mut write = call(&mut calls, 1, "turn/start");
-        calls.lost(1);
-        assert!(write.try_recv().is_err());
-        assert_eq!(send(&mut calls, 2), [1]);
+        let (mut one, mut two) = (call(&mut calls, 1, "turn/start"), call(&mut calls, 2, "turn/start"));
+        calls.forget_unless(|id| id[0] == 2, &Error::Busy);
+        assert_eq!(one.try_recv().unwrap(), Err(Error::Busy));
+        assert!(two.try_recv().is_err());
     }
 
     #[test]
@@ -242,13 +263,14 @@ mod tests {
         let mut calls = Calls::default();
         let (mut read, mut write) = (call(&mut calls, 1, "thread/list"), call(&mut calls, 2, "turn/start"));
         send(&mut calls, 1);
-        let mut unsent = call(&mut calls, 3, "turn/start");
-        calls.expire(Instant::now());
+        let (mut unsent, mut unread) = (call(&mut calls, 3, "turn/start"), call(&mut calls, 4, "thread/list"));
+        calls.expire(Instant::now(), |_| true);
         assert!(read.try_recv().is_err(), "not yet");
-        calls.expire(Instant::now() + PATIENCE);
+        calls.expire(Instant::now() + PATIENCE, |id| id[0] == 3);
         assert_eq!(read.try_recv().unwrap(), Err(Error::NoAnswer));
         assert_eq!(write.try_recv().unwrap(), Err(Error::OutcomeUnknown));
         assert_eq!(unsent.try_recv().unwrap(), Err(Error::NotConnected));
+        assert_eq!(unread.try_recv().unwrap(), Err(Error::NotConnected));
         assert_eq!(calls.deadline(), None);
     }
 

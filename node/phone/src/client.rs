@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,10 @@ use farhelm_core::identity::NodeId;
 use farhelm_core::pairing::Ticket;
 use farhelm_core::policy::Entitlement;
 use farhelm_overlay::{Endpoint, Multiaddr, Transports};
+use farhelm_store::Journal;
+use farhelm_store::journal::Change;
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::attach::{Attached, Us};
@@ -36,12 +39,16 @@ pub struct Config {
     pub listen: Vec<Multiaddr>,
     /// Sockets or memory.
     pub transports: Transports,
+    /// The file in which is kept what is on its way to hosts and from them, so that it survives the end of the program;
+    /// without one it survives the end of connections only. Its folder is to be private to this program. While another
+    /// process has the file open, this one goes on without.
+    pub journal: Option<PathBuf>,
 }
 
 impl Config {
     /// TCP and QUIC, the usual addresses.
     pub fn new(device_name: impl Into<String>) -> Self {
-        Self { device_name: device_name.into(), listen: Vec::new(), transports: Transports::Network }
+        Self { device_name: device_name.into(), listen: Vec::new(), transports: Transports::Network, journal: None }
     }
 }
 
@@ -51,6 +58,12 @@ pub enum OpenError {
     /// What this phone remembers.
     #[error(transparent)]
     Records(#[from] records::Error),
+    /// What is on its way.
+    #[error(transparent)]
+    Journal(#[from] farhelm_store::OpenError),
+    /// The same.
+    #[error(transparent)]
+    Store(#[from] farhelm_store::Error),
     /// The network can't be used.
     #[error(transparent)]
     Network(#[from] farhelm_overlay::Error),
@@ -96,6 +109,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     us: Us,
     records: Records,
+    journal: Arc<Journal>,
     hosts: Mutex<HashMap<NodeId, Supervised>>,
 }
 
@@ -120,6 +134,7 @@ impl Client {
     /// Loads or makes this phone's identity and starts its network. Connects to nobody yet.
     pub async fn open(config: Config, store: Arc<dyn KeyStore>) -> Result<Self, OpenError> {
         let (records, identity) = Records::open(store).await?;
+        let journal = open_journal(config.journal).await?;
         let usual = match config.transports {
             Transports::Network => farhelm_overlay::Config::new(identity.clone()),
             Transports::Memory => farhelm_overlay::Config::memory(identity.clone()),
@@ -129,11 +144,11 @@ impl Client {
         // Nobody opens streams to a phone: without their receiver, such streams are reset.
         let (endpoint, _) = Endpoint::start(farhelm_overlay::Config { listen, admission, ..usual })?;
         let us = Us { network: Arc::new(endpoint), identity, device_name: clipped(&config.device_name) };
-        Ok(Self::with(us, records))
+        Ok(Self::with(us, records, journal))
     }
 
-    pub(crate) fn with(us: Us, records: Records) -> Self {
-        Self(Arc::new(Inner { us, records, hosts: Mutex::default() }))
+    pub(crate) fn with(us: Us, records: Records, journal: Arc<Journal>) -> Self {
+        Self(Arc::new(Inner { us, records, journal, hosts: Mutex::default() }))
     }
 
     /// This phone's key, which is also its peer id.
@@ -180,7 +195,25 @@ impl Client {
         if let Some(supervised) = hosts.remove(&host) {
             supervised.end().await;
         }
-        self.0.records.delete(host).await
+        self.0.records.delete(host).await?;
+        let journal = self.0.journal.clone();
+        let forgotten = spawn_blocking(move || journal.write(&[Change::Forget(host)])).await;
+        if !matches!(forgotten, Ok(Ok(()))) {
+            tracing::warn!(%host, "what was on its way to a forgotten host is still stored");
+        }
+        Ok(())
+    }
+
+    /// The device's network changed: every connection is proven or made anew, at once.
+    pub async fn network_changed(&self) {
+        let hosts: Vec<_> = self.0.hosts.lock().await.values().map(|supervised| supervised.host.clone()).collect();
+        futures::future::join_all(hosts.iter().map(Host::network_changed)).await;
+    }
+
+    /// The device, or the app, is awake again: what was connected before may be long gone, and nobody has waited
+    /// meanwhile, whatever the clocks say.
+    pub async fn did_resume(&self) {
+        self.network_changed().await;
     }
 
     /// Says goodbye to every host and ends the network. Handles err from then on.
@@ -224,11 +257,22 @@ impl Client {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let state = record.removed_at_ms.map_or(Connection::Connecting, |at_ms| Connection::Removed { at_ms });
         let outlets = outlets(state);
-        let Inner { us, records, .. } = &*self.0;
+        let Inner { us, records, journal, .. } = &*self.0;
         let host = Host::new(record.host, us.identity.clone(), commands, outlets.clone());
-        let supervisor = Supervisor::new(us.clone(), records.clone(), record, receiver, outlets, attached);
+        let supervisor =
+            Supervisor::new(us.clone(), records.clone(), journal.clone(), record, receiver, outlets, attached);
         Supervised { host, task: tokio::spawn(supervisor.run()) }
     }
+}
+
+/// Opens the journal, or one that forgets: without a file, or while another process of this phone has it.
+async fn open_journal(path: Option<PathBuf>) -> Result<Arc<Journal>, OpenError> {
+    let open = move || match path.as_deref().map(Journal::open) {
+        Some(Ok(journal)) => Ok(journal),
+        None | Some(Err(farhelm_store::OpenError::InUse { .. })) => Ok(Journal::in_memory()?),
+        Some(Err(error)) => Err(error.into()),
+    };
+    spawn_blocking(open).await.unwrap_or(Err(OpenError::Stopped)).map(Arc::new)
 }
 
 impl Supervised {

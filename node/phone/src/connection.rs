@@ -13,7 +13,9 @@ use farhelm_overlay::{Transport, Via, channel};
 pub enum Connection {
     /// On the way, for the first time or after a loss.
     Connecting,
-    /// Attached: the host answers, and proved that it is the paired one.
+    /// The host answers, and hasn't told yet what happened meanwhile.
+    CatchingUp(Path),
+    /// Attached, and up to date: the host answers, and proved that it is the paired one.
     Live(Path),
     /// Not there. It is tried again, less and less often; [`crate::Host::network_changed`] tries at once.
     Away {
@@ -34,7 +36,7 @@ impl Connection {
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         let still = |path: &Path| Path { round_trip: None, ..*path };
         match (self, other) {
-            (Self::Live(a), Self::Live(b)) => still(a) == still(b),
+            (Self::Live(a), Self::Live(b)) | (Self::CatchingUp(a), Self::CatchingUp(b)) => still(a) == still(b),
             (a, b) => a == b,
         }
     }
@@ -83,6 +85,8 @@ pub enum Why {
     SwitchedOff,
     /// The host can't store anything, so it takes nothing.
     StoreFailed,
+    /// This phone can't store anything, so it can't go on.
+    NotStored,
     /// Whoever answered isn't the paired host.
     OtherHost,
     /// The two programs don't understand each other.
@@ -109,6 +113,7 @@ impl fmt::Display for Why {
                 "the host's owner has switched remote connections off; on again at the desk with `farhelm host settings set remote_connections on`"
             }
             Self::StoreFailed => "the host can not store anything; free space on its disk",
+            Self::NotStored => "this phone can not store what is on its way; free space on it",
             Self::OtherHost => {
                 "another host answered in its place; do not trust this network, and pair again if it stays so"
             }

@@ -1,15 +1,14 @@
 //! Decisions and answers on their way: a table that knows when the host's word about one is final. No I/O.
 //!
-//! Either may safely travel twice: it is about exactly one approval or question, and the first valid one wins. So it is
-//! sent again after a reconnection while the host still lists what it is about. If that is gone by then, it ended while
-//! nobody listened, and that is all that can be said.
+//! Each goes by the log, so the host hears of it once, whatever happens to connections, and says what became of it.
 
-use farhelm_core::codex::approval::{Approval, Key, Outcome};
+use farhelm_core::codex::approval::{Key, Outcome};
 use farhelm_core::codex::decision::{self, SignedDecision};
-use farhelm_core::codex::question::{Answers, Question};
+use farhelm_core::codex::question::Answers;
 use farhelm_core::identity::NodeId;
 use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::DecisionRefusal;
+use farhelm_store::journal::ActId;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -47,9 +46,12 @@ pub enum DecideError {
     /// This device may not decide.
     #[error("the host does not let this phone decide; decide at the desk")]
     NotAllowed,
-    /// The connection broke, and when it was back the approval was gone.
-    #[error("the connection broke, and the request is over since; look at the thread to see how it ended")]
+    /// It was sent, and nobody knows whether it counted.
+    #[error("it isn't known whether this counted; look at the thread to see how it went on")]
     OutcomeUnknown,
+    /// This phone couldn't store it, so it was not sent.
+    #[error("this phone can't store anything, so nothing was sent; free space on it, then decide again")]
+    NotStored,
     /// There was no connection all the while. Nothing was sent.
     #[error("the host was not reachable for {} s, nothing was sent; try again when it is", PATIENCE.as_secs())]
     NotConnected,
@@ -123,9 +125,9 @@ impl From<Said> for Envelope {
 }
 
 struct Waiting {
+    id: ActId,
     said: Said,
     deadline: Instant,
-    sent: bool,
     reply: Reply,
 }
 
@@ -134,50 +136,21 @@ struct Waiting {
 pub(crate) struct Decisions(Vec<Waiting>);
 
 impl Decisions {
-    /// Takes a decision or answers; they wait for [`send`](Self::send).
-    pub(crate) fn add(&mut self, said: Said, reply: Reply, now: Instant) {
+    /// Takes a decision or answers, which are logged under this id. Says whether there is room.
+    pub(crate) fn add(&mut self, id: ActId, said: Said, reply: Reply, now: Instant) -> bool {
         self.0.retain(|waiting| !waiting.reply.is_closed());
-        if self.0.len() >= CAPACITY {
+        let room = self.0.len() < CAPACITY;
+        if room {
+            self.0.push(Waiting { id, said, deadline: now + PATIENCE, reply });
+        } else {
             let _ = reply.send(Err(DecideError::Busy));
-            return;
         }
-        self.0.push(Waiting { said, deadline: now + PATIENCE, sent: false, reply });
+        room
     }
 
-    /// Hands everything unsent to `send`, until it takes no more.
-    pub(crate) fn send(&mut self, mut send: impl FnMut(Said) -> bool) {
-        for waiting in self.0.iter_mut().filter(|waiting| !waiting.sent) {
-            if !send(waiting.said.clone()) {
-                return;
-            }
-            waiting.sent = true;
-        }
-    }
-
-    /// The host listed the approvals that are open: what is still there is to be sent (again), the rest is over.
-    pub(crate) fn listed(&mut self, open: &[Approval]) {
-        let is_open = |key| open.iter().any(|approval| approval.key == key);
-        self.relist(|said| matches!(said, Said::Decision(_)), is_open);
-    }
-
-    /// The same for questions.
-    pub(crate) fn listed_questions(&mut self, open: &[Question]) {
-        let is_open = |key| open.iter().any(|question| question.key == key);
-        self.relist(|said| matches!(said, Said::Answers(_)), is_open);
-    }
-
-    fn relist(&mut self, concerns: impl Fn(&Said) -> bool, is_open: impl Fn(Key) -> bool) {
-        self.finish(|waiting| {
-            if !concerns(&waiting.said) {
-                return None;
-            }
-            if is_open(waiting.said.key()) {
-                waiting.sent = false;
-                return None;
-            }
-            let gone = DecideError::Over { outcome: None, by: None };
-            Some(Err(if waiting.sent { DecideError::OutcomeUnknown } else { gone }))
-        });
+    /// Ends one that could not be logged.
+    pub(crate) fn refuse(&mut self, id: ActId, error: &DecideError) {
+        self.finish(|waiting| (waiting.id == id).then(|| Err(error.clone())));
     }
 
     /// The host answered what we said.
@@ -194,17 +167,26 @@ impl Decisions {
         });
     }
 
-    /// Ends what has waited too long.
-    pub(crate) fn expire(&mut self, now: Instant) {
+    /// Ends what has waited too long. `withdraw` takes it back if it was never sent.
+    pub(crate) fn expire(&mut self, now: Instant, mut withdraw: impl FnMut(ActId) -> bool) {
         self.finish(|waiting| {
-            let error = if waiting.sent { DecideError::OutcomeUnknown } else { DecideError::NotConnected };
-            (now >= waiting.deadline).then_some(Err(error))
+            (now >= waiting.deadline).then(|| match withdraw(waiting.id) {
+                true => Err(DecideError::NotConnected),
+                false => Err(DecideError::OutcomeUnknown),
+            })
         });
     }
 
     /// Ends everything.
-    pub(crate) fn end(&mut self) {
-        self.finish(|waiting| Some(Err(if waiting.sent { DecideError::OutcomeUnknown } else { DecideError::Stopped })));
+    pub(crate) fn end(&mut self, mut withdraw: impl FnMut(ActId) -> bool) {
+        self.finish(|waiting| {
+            Some(Err(if withdraw(waiting.id) { DecideError::Stopped } else { DecideError::OutcomeUnknown }))
+        });
+    }
+
+    /// Ends those that are not asked any more: they could not be stored, and weren't sent.
+    pub(crate) fn forget_unless(&mut self, is_asked: impl Fn(ActId) -> bool) {
+        self.finish(|waiting| (!is_asked(waiting.id)).then_some(Err(DecideError::NotStored)));
     }
 
     /// When [`expire`](Self::expire) has something to do.
@@ -224,7 +206,7 @@ impl Decisions {
 
 #[cfg(test)]
 mod tests {
-    use farhelm_core::codex::approval::{Act, Content};
+    use farhelm_core::codex::approval::{Act, Approval, Content};
     use farhelm_core::codex::decision::Decision;
     use farhelm_core::identity::Identity;
     use serde_bytes::ByteArray;
@@ -247,32 +229,12 @@ mod tests {
     fn decide(table: &mut Decisions, request: i64) -> oneshot::Receiver<Result<(), DecideError>> {
         let (reply, answer) = oneshot::channel();
         let signed = SignedDecision::sign(&us(), us().node_id(), &approval(request), Decision::Accept).unwrap();
-        table.add(Said::Decision(signed), reply, Instant::now());
+        table.add(id(request), Said::Decision(signed), reply, Instant::now());
         answer
     }
 
-    #[test]
-    fn a_list_of_approvals_says_nothing_about_answers_and_the_other_way_round() {
-        let mut table = Decisions::default();
-        let mut decision = decide(&mut table, 0);
-        let (reply, mut answer) = oneshot::channel();
-        let answers = Answers { key: approval(1).key, digest: ByteArray::new([0; 32]), answers: Default::default() };
-        table.add(Said::Answers(answers), reply, Instant::now());
-        assert_eq!(send(&mut table), 2);
-        table.listed(&[approval(0)]);
-        assert!(answer.try_recv().is_err());
-        table.listed_questions(&[]);
-        assert_eq!(answer.try_recv().unwrap(), Err(DecideError::OutcomeUnknown));
-        assert!(decision.try_recv().is_err());
-    }
-
-    fn send(table: &mut Decisions) -> usize {
-        let mut sent = 0;
-        table.send(|_| {
-            sent += 1;
-            true
-        });
-        sent
+    fn id(request: i64) -> ActId {
+        ActId::new([request as u8; 16])
     }
 
     #[test]
@@ -286,7 +248,6 @@ mod tests {
         ] {
             let mut table = Decisions::default();
             let mut answer = decide(&mut table, 0);
-            send(&mut table);
             table.resolved(approval(1).key, outcome, by, us);
             assert!(answer.try_recv().is_err(), "another approval");
             table.resolved(approval(0).key, outcome, by, us);
@@ -296,24 +257,23 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_that_was_never_sent_on_what_is_gone_is_over_without_doubt() {
+    fn what_waits_too_long_ends_by_what_may_have_happened() {
         let mut table = Decisions::default();
-        let mut answer = decide(&mut table, 0);
-        table.listed(&[approval(1)]);
-        assert_eq!(answer.try_recv().unwrap(), Err(DecideError::Over { outcome: None, by: None }));
+        let (mut sent, mut unsent) = (decide(&mut table, 0), decide(&mut table, 1));
+        table.expire(Instant::now(), |_| true);
+        assert!(sent.try_recv().is_err() && table.deadline().is_some());
+        table.expire(Instant::now() + PATIENCE, |it| it == id(1));
+        assert_eq!(sent.try_recv().unwrap(), Err(DecideError::OutcomeUnknown));
+        assert_eq!(unsent.try_recv().unwrap(), Err(DecideError::NotConnected));
     }
 
     #[test]
-    fn what_waits_too_long_ends_by_what_may_have_happened() {
+    fn one_that_could_not_be_stored_was_not_sent() {
         let mut table = Decisions::default();
-        let mut sent = decide(&mut table, 0);
-        assert_eq!((send(&mut table), send(&mut table)), (1, 0));
-        let mut unsent = decide(&mut table, 1);
-        table.expire(Instant::now());
-        assert!(sent.try_recv().is_err() && table.deadline().is_some());
-        table.expire(Instant::now() + PATIENCE);
-        assert_eq!(sent.try_recv().unwrap(), Err(DecideError::OutcomeUnknown));
-        assert_eq!(unsent.try_recv().unwrap(), Err(DecideError::NotConnected));
+        let (mut lost, mut kept) = (decide(&mut table, 0), decide(&mut table, 1));
+        table.forget_unless(|it| it == id(1));
+        assert_eq!(lost.try_recv().unwrap(), Err(DecideError::NotStored));
+        assert!(kept.try_recv().is_err());
     }
 
     #[test]
@@ -328,10 +288,8 @@ mod tests {
     #[test]
     fn the_end_leaves_nobody_waiting() {
         let mut table = Decisions::default();
-        let mut sent = decide(&mut table, 0);
-        send(&mut table);
-        let mut unsent = decide(&mut table, 1);
-        table.end();
+        let (mut sent, mut unsent) = (decide(&mut table, 0), decide(&mut table, 1));
+        table.end(|it| it == id(1));
         assert_eq!(sent.try_recv().unwrap(), Err(DecideError::OutcomeUnknown));
         assert_eq!(unsent.try_recv().unwrap(), Err(DecideError::Stopped));
     }

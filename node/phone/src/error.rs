@@ -28,6 +28,9 @@ pub enum Error {
     /// There was no connection all the while. Nothing was sent.
     #[error("the host was not reachable for {} s, nothing was sent; try again when it is", PATIENCE.as_secs())]
     NotConnected,
+    /// This phone couldn't store it, so it was not sent.
+    #[error("this phone can't store anything, so nothing was sent; free space on it, then try again")]
+    NotStored,
     /// The host is away. Nothing was sent.
     #[error("{0}")]
     Away(Why),

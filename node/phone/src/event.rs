@@ -5,8 +5,10 @@ use farhelm_core::codex::question::Question;
 use farhelm_core::codex::thread::TurnStatus;
 use farhelm_core::identity::NodeId;
 use farhelm_core::wire::envelope::HostState;
+use serde_json::Value;
 
 use crate::connection::Connection;
+use crate::error::Error;
 
 /// Something a person may want to know.
 ///
@@ -40,6 +42,13 @@ pub enum Event {
         key: Key,
         /// Its thread.
         thread: String,
+    },
+    /// What became of something that was asked before this program started, or whose caller has stopped waiting.
+    Answered {
+        /// The method, or `decision`, or `answers`.
+        what: String,
+        /// Codex's answer, or why there is none.
+        result: Result<Value, Error>,
     },
     /// A turn is over.
     TurnCompleted {

@@ -24,11 +24,12 @@
 //! | [`Host`] | the handle: calls, watches, decisions |
 //! | `message`, `results` | what goes into calls and what comes out |
 //! | `supervisor` | the task behind a handle: attach, move to better paths, reconnect |
+//! | `log` | what outlives connections: what was asked, and what the host logged |
 //! | `calls`, `decisions`, `followed`, `truth` | what is under way, as tables without I/O |
 //! | [`key_store`], `records` | what survives, behind a door that the platform opens |
 //! | `network` | the seam to the overlay |
 //!
-//! It touches no file system, no socket and no terminal. Texts of a host (names, threads, errors) are not sanitized:
+//! It touches no socket and no terminal, and of files only the one [`Config::journal`] names. Texts of a host (names, threads, errors) are not sanitized:
 //! whoever shows them does that.
 
 mod attach;
@@ -42,6 +43,7 @@ mod event;
 mod followed;
 mod host;
 pub mod key_store;
+mod log;
 mod message;
 mod network;
 mod pairing;

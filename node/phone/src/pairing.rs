@@ -143,7 +143,7 @@ impl Pairing {
                 let mut record = record;
                 record.confirm(&secret);
                 record.rename(&host_name);
-                let attached = Attached { channel, path, host_name: host_name.clone(), secret, watched: Vec::new() };
+                let attached = Attached { channel, path, host_name: host_name.clone(), secret, told: None };
                 Ok(PairedHost { host: client.adopt(record, attached).await?, name: host_name })
             }
             Err(error) => {

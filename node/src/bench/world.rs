@@ -11,7 +11,7 @@ use farhelm_core::identity::Identity;
 use farhelm_core::pairing::Ticket;
 use farhelm_overlay::{Multiaddr, Protocol};
 use farhelm_phone::{Client, key_store};
-use farhelm_store::Store;
+use farhelm_store::{Journal, Store};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -77,7 +77,8 @@ impl World {
         let path = scratch.path();
         let agent = Agent::start(&path.join("agent.sock"), path).await?;
         let tap = Tap::start(&path.join("tap.sock"), agent.socket())?;
-        let host = Host::start(config(path, tap.socket()), Store::open(&path.join("store"))?).await?;
+        let (store, journal) = (Store::open(&path.join("store"))?, Journal::open(&path.join("journal"))?);
+        let host = Host::start(config(path, tap.socket()), store, journal).await?;
         let mut codex = host.codex();
         let ready = codex.wait_for(|state| matches!(state, State::Ready { .. }));
         within("the scripted agent", ready).await?.map_err(|_| Error::Waited("the host"))?;

@@ -6,7 +6,7 @@ use farhelm_core::identity::Identity;
 use farhelm_platform::directories::{self, Directories};
 use farhelm_platform::lock::Lock;
 use farhelm_platform::secret_file;
-use farhelm_store::Store;
+use farhelm_store::{Journal, Store};
 
 use super::{Context, Exit, Failure};
 
@@ -16,11 +16,15 @@ const KEY: &str = "identity.key";
 /// The store's file.
 const STORE: &str = "host.redb";
 
+/// The file of what is on its way to phones and from them.
+const JOURNAL: &str = "journal.redb";
+
 /// Everything a host keeps, held by this process until it is dropped.
 pub(super) struct HostHome {
     pub(super) directories: Directories,
     pub(super) identity: Identity,
     pub(super) store: Store,
+    pub(super) journal: Journal,
     // Last: dropped after the store is closed.
     pub(super) lock: Lock,
 }
@@ -33,7 +37,9 @@ impl HostHome {
         let lock = Lock::take(directories.state(), doing)?;
         let identity = identity(directories.state())?;
         let store = Store::open(&directories.state().join(STORE)).map_err(|error| Failure::new(Exit::State, error))?;
-        Ok(Self { directories, identity, store, lock })
+        let journal = directories.state().join(JOURNAL);
+        let journal = Journal::open(&journal).map_err(|error| Failure::new(Exit::State, error))?;
+        Ok(Self { directories, identity, store, journal, lock })
     }
 }
 

@@ -11,7 +11,7 @@ use farhelm_core::identity::Identity;
 use farhelm_overlay::Multiaddr;
 use farhelm_phone::{Client, KeyStore, key_store};
 use farhelm_relay::Relay;
-use farhelm_store::Store;
+use farhelm_store::{Journal, Store};
 use tempfile::TempDir;
 
 use super::agent::{self, Agent};
@@ -99,7 +99,8 @@ impl World {
             settings: Default::default(),
             overlay,
         };
-        let host = Host::start(config, Store::open(&path.join("host").join("store"))?).await?;
+        let store = Store::open(&path.join("host").join("store"))?;
+        let host = Host::start(config, store, Journal::open(&path.join("host").join("journal"))?).await?;
         for address in relay.multiaddrs() {
             host.add_relay(&address.to_string()).await?;
         }

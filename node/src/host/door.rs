@@ -91,6 +91,8 @@ impl Host {
         let removed = self.devices.revoke(device)?;
         if removed.is_some() {
             self.bridge.cut(device).await;
+            // What it asked and wasn't done yet dies with it, and what waited for it.
+            self.logs.forget(device).await;
             self.endpoint.set_admission(Some(admission(&self.devices))).await?;
         }
         Ok(removed)

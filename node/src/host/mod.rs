@@ -2,10 +2,12 @@
 //!
 //! | room | holds |
 //! |---|---|
+//! | [`acts`] | what devices asked to be done, each carried out once |
 //! | [`app_server`] | finding Codex and talking to it |
 //! | [`bridge`] | what is open, followed and attached; between Codex and the phones |
 //! | [`ledger`] | open approvals and who decided them |
 //! | [`sessions`] | incoming streams: handshake, pairing, session |
+//! | [`logs`] | what waits for each device, and what each asked to be done |
 //! | [`listen`] | where it listens when it isn't told |
 //! | [`folders`] | where devices are at home, canonical |
 //! | [`devices`] | paired phones and their grants, tickets, revocations, on the store |
@@ -21,6 +23,7 @@
 //! [`Host`] puts them together; the terminal's face of it is in `cli`.
 
 mod about;
+pub mod acts;
 pub mod app_server;
 pub mod awake;
 pub mod bridge;
@@ -33,6 +36,7 @@ pub mod folders;
 pub mod invitation;
 pub mod ledger;
 pub mod listen;
+pub mod logs;
 mod relays;
 pub mod sessions;
 pub mod settings;
@@ -45,7 +49,7 @@ use std::time::Duration;
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::wire::envelope::HostState;
 use farhelm_overlay::Endpoint;
-use farhelm_store::Store;
+use farhelm_store::{Journal, Store};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -56,6 +60,7 @@ use bridge::{Access, Bridge};
 use desk::Desks;
 use devices::Devices;
 use folders::{HostFolders, Keeper, Opened};
+use logs::Logs;
 use sessions::Sessions;
 use settings::{Setting, Settings};
 
@@ -92,6 +97,7 @@ pub struct Host {
     endpoint: Endpoint,
     app_server: AppServer,
     bridge: Bridge,
+    logs: Logs,
     folders: Keeper,
     about: watch::Receiver<HostState>,
     stop: CancellationToken,
@@ -101,7 +107,7 @@ pub struct Host {
 impl Host {
     /// Starts everything: the node with reservations on the remembered relays, the connection to Codex, the bridge.
     /// Returns at once; [`about`](Self::about) says how far it is.
-    pub async fn start(config: Config, store: Store) -> Result<Self, Error> {
+    pub async fn start(config: Config, store: Store, journal: Journal) -> Result<Self, Error> {
         let identity = Arc::new(config.overlay.identity.clone());
         // Before any phone can come. Once there is a connection, it is sure where Codex's home is.
         if let Some(home) = app_server::codex_home(config.codex.codex_home.as_deref()) {
@@ -134,7 +140,11 @@ impl Host {
             rules: config.settings.rules(),
             keeper: Some(folders.clone()),
         };
-        let bridge = Bridge::start(identity.node_id(), app_server.clone(), events, about.clone(), access, stop.clone());
+        let paired = |device| matches!(devices.grant_of(device), Ok(Some(_)));
+        let (logs, work) = Logs::start(Arc::new(journal), paired, stop.clone())?;
+        let (id, seen) = (identity.node_id(), about.clone());
+        let bridge = Bridge::start(id, app_server.clone(), events, seen, access, logs.clone(), stop.clone());
+        tasks.spawn(stop.clone().run_until_cancelled_owned(acts::run(work, bridge.clone(), logs.clone())));
         let desks = Desks::default();
         let (name, settings) = (config.name, config.settings);
         let (say_awake, awake) = watch::channel(Awake::Idle);
@@ -151,6 +161,7 @@ impl Host {
             endpoint,
             app_server,
             bridge,
+            logs,
             folders,
             about,
             stop,
@@ -168,6 +179,7 @@ impl Host {
             devices: self.devices.clone(),
             desks: self.desks.clone(),
             bridge: self.bridge.clone(),
+            logs: self.logs.clone(),
             rules: self.settings.rules(),
             endpoint: self.endpoint.clone(),
         };

@@ -1,4 +1,4 @@
-//! Incoming streams: handshake, pairing at the desk, then a session that lasts as long as its path.
+//! Incoming streams: handshake, pairing at the desk, then a path of the device's session, as long as the stream lives.
 //!
 //! An unpaired peer costs a slot among [`HALF_OPEN`] and at most one handshake's time. It never touches a live session.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::{Refusal, TicketId};
-use farhelm_core::policy::{Grant, Rules};
+use farhelm_core::policy::{self, Effect, Grant, Rules};
 use farhelm_core::session::handshake::Pair;
 use farhelm_core::session::host::{Authenticated, Claim, Hello, Return};
 use farhelm_core::wire::envelope::{CloseReason, Envelope, FailedBy, Failure, Request, Response};
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::bridge::Bridge;
 use super::desk::{Desks, Event, Verdict};
 use super::devices::{self, Devices};
+use super::logs::{self, Logs, Path};
 
 /// Handshakes under way at once.
 pub const HALF_OPEN: usize = 32;
@@ -75,6 +76,8 @@ pub struct Sessions {
     pub desks: Desks,
     /// Where envelopes go.
     pub bridge: Bridge,
+    /// What waits for each device.
+    pub logs: Logs,
     /// What holds for every phone: whether any may connect.
     pub rules: watch::Receiver<Rules>,
     /// To keep an invited stranger's connection.
@@ -223,7 +226,39 @@ impl Sessions {
     /// Carries envelopes until the path, the device or the host ends.
     async fn serve(&self, mut channel: Channel, stop: CancellationToken) {
         let device = channel.peer();
-        let Ok(mut attached) = self.bridge.attach(device, channel.sender()).await else {
+        let reason = match self.begin(&mut channel, device).await {
+            Ok(path) if path.is_superseded() => acknowledged_only(&mut channel, path).await,
+            Ok(path) => return self.serve_on(channel, path, stop).await,
+            Err(reason) => reason,
+        };
+        if let Some(reason) = reason {
+            channel.close(reason).await;
+        }
+    }
+
+    /// The phone says where it stands, and is told where the host does.
+    async fn begin(&self, channel: &mut Channel, device: NodeId) -> Result<Path, Option<CloseReason>> {
+        let attach = match timeout(channel::STEP, channel.receive()).await {
+            Ok(Ok(Envelope::Attach(attach))) => attach,
+            Ok(Ok(_)) => {
+                tracing::info!(%device, "a path that doesn't begin with a position; its phone is to be updated");
+                return Err(None);
+            }
+            _ => return Err(None),
+        };
+        self.logs.attach(device, attach, channel.sender()).await.map_err(|refused| {
+            tracing::warn!(%device, %refused, "no session");
+            match refused {
+                logs::Refused::Log(_) => None,
+                logs::Refused::StoreFailed => Some(CloseReason::StoreFailed),
+                logs::Refused::Stopped => Some(CloseReason::Stopping),
+            }
+        })
+    }
+
+    async fn serve_on(&self, mut channel: Channel, mut path: Path, stop: CancellationToken) {
+        let device = channel.peer();
+        let Ok(mut attached) = self.bridge.attach(device, channel.sender(), path.line()).await else {
             return channel.close(CloseReason::Stopping).await;
         };
         // A removal is stored, then cuts what is attached. One that came in between found nothing to cut.
@@ -231,19 +266,20 @@ impl Sessions {
             attached.detach().await;
             return channel.close(CloseReason::Revoked).await;
         }
-        let mut requests = Requests::default();
         let mut gaps = channel.gaps();
+        let mut reads = Reads::default();
         let reason = loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break Some(CloseReason::Stopping),
                 why = attached.ended() => break why,
+                why = path.ended() => break why,
                 envelope = channel.receive() => match envelope {
-                    Ok(Envelope::Request(request)) => requests.answer(request, device, &self.bridge, channel.sender()),
+                    Ok(Envelope::Entry(entry)) => path.entry(entry).await,
+                    Ok(Envelope::Ack(ack)) => path.ack(ack).await,
+                    Ok(Envelope::Request(request)) => reads.answer(request, device, &self.bridge, channel.sender()),
                     Ok(Envelope::Watch(watch)) => attached.watch(watch.threads).await,
-                    Ok(Envelope::Decision(decision)) => attached.decide(decision).await,
-                    Ok(Envelope::Answers(answers)) => attached.answer(answers).await,
-                    Ok(_) => tracing::debug!(%device, "an envelope that only hosts send"),
+                    Ok(_) => tracing::debug!(%device, "an envelope that only hosts send, or that belongs into the log"),
                     Err(error) => {
                         tracing::debug!(%device, %error, "the path ended");
                         break None;
@@ -252,12 +288,8 @@ impl Sessions {
                 thread = gaps.next() => attached.repair(thread).await,
             }
         };
-        if matches!(reason, Some(CloseReason::Revoked | CloseReason::Expired | CloseReason::SwitchedOff)) {
-            requests.drop_all();
-        } else {
-            // The path is gone, not the wish: what was asked goes on to Codex.
-            requests.let_go();
-        }
+        // What was read is for this path; what was to be done goes on without it.
+        reads.drop_all();
         attached.detach().await;
         if let Some(reason) = reason {
             channel.close(reason).await;
@@ -265,18 +297,38 @@ impl Sessions {
     }
 }
 
-/// The requests of one session that wait for Codex.
-#[derive(Default)]
-struct Requests(JoinSet<()>);
+/// A path that a newer one has overtaken: what it still brings comes again there, but what it acknowledges counts.
+async fn acknowledged_only(channel: &mut Channel, mut path: Path) -> Option<CloseReason> {
+    loop {
+        tokio::select! {
+            why = path.ended() => return why,
+            envelope = channel.receive() => match envelope {
+                Ok(Envelope::Ack(ack)) => path.ack(ack).await,
+                Ok(_) => {}
+                Err(_) => return None,
+            },
+        }
+    }
+}
 
-impl Requests {
+/// The reads of one session that wait for Codex. What changes something comes by the log.
+#[derive(Default)]
+struct Reads(JoinSet<()>);
+
+impl Reads {
     /// Answers a request beside the others; a phone that asks too much at once is told so.
     fn answer(&mut self, request: Request, device: NodeId, bridge: &Bridge, sender: channel::Sender) {
         while self.0.try_join_next().is_some() {}
-        if self.0.len() >= REQUESTS {
-            let busy = Failure { by: FailedBy::Busy, message: "too many requests at once; try again".into() };
-            let response = Response { id: request.id, result: Err(busy) };
-            let _ = sender.offer(Envelope::Response(response));
+        let refused = match policy::table::find(&request.method) {
+            Some(method) if method.verdict.is_for_phones() && method.effect != Effect::Read => {
+                Some((FailedBy::Policy, "what changes something belongs into the log; update farhelm on the phone"))
+            }
+            _ if self.0.len() >= REQUESTS => Some((FailedBy::Busy, "too many requests at once; try again")),
+            _ => None,
+        };
+        if let Some((by, message)) = refused {
+            let result = Err(Failure { by, message: message.into() });
+            let _ = sender.offer(Envelope::Response(Response { id: request.id, result }));
             return;
         }
         let bridge = bridge.clone();
@@ -286,13 +338,7 @@ impl Requests {
         });
     }
 
-    /// The device may do nothing any more: what hasn't reached Codex yet never does.
     fn drop_all(&mut self) {
         self.0.abort_all();
-    }
-
-    /// Lets them finish without us.
-    fn let_go(&mut self) {
-        self.0.detach_all();
     }
 }

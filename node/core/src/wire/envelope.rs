@@ -115,8 +115,30 @@ pub struct Attached {
 pub struct Entry {
     /// Its number; the next entry has the next one.
     pub seq: u64,
-    /// The envelope that it holds, encoded.
+    /// What it says: a [`Logged`], encoded; empty for one that was taken back.
     pub body: ByteBuf,
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logged {
+    /// From a phone: the act's id, random, and a request's own. From a host: the act that this answers, if it is one.
+    pub act: Option<ByteArray<16>>,
+    /// What is asked, answered or told.
+    pub envelope: Envelope,
+}
+
+impl Logged {
+    /// `[act, envelope]` as CBOR, the envelope as a byte string.
+    pub fn encode(&self) -> Vec<u8> {
+        cbor::to_vec(&(self.act, ByteBuf::from(self.envelope.encode())))
+    }
+
+    /// Reads one.
+    pub fn decode(bytes: &[u8]) -> Result<Self, cbor::Error> {
+        let (act, envelope): (_, ByteBuf) = cbor::from_slice(bytes, limits::ENVELOPE)?;
+        Ok(Self { act, envelope: Envelope::decode(&envelope)? })
+    }
 }
 
 /// What is stored of the receiver's log.

@@ -77,7 +77,7 @@ impl Host {
         drop(waited);
         let now = state.borrow().clone();
         match now {
-            Connection::Live(path) => Ok(path),
+            Connection::Live(path) | Connection::CatchingUp(path) => Ok(path),
             Connection::Connecting => Err(Error::Away(Why::Unreachable)),
             Connection::Away { why, .. } => Err(Error::Away(why)),
             Connection::Removed { at_ms } => Err(Error::Removed { at_ms }),
@@ -133,7 +133,7 @@ impl Host {
     /// What has moved, and the last round trip.
     pub fn traffic(&self) -> Traffic {
         let round_trip = match &*self.outlets.state.borrow() {
-            Connection::Live(path) => path.round_trip,
+            Connection::Live(path) | Connection::CatchingUp(path) => path.round_trip,
             _ => None,
         };
         let (sent, received) = (&self.outlets.sent, &self.outlets.received);
@@ -205,7 +205,7 @@ fn is_settled(state: &Connection) -> bool {
     match state {
         Connection::Live(_) | Connection::Removed { .. } => true,
         Connection::Away { why, .. } => *why == Why::Stopped,
-        Connection::Connecting => false,
+        Connection::Connecting | Connection::CatchingUp(_) => false,
     }
 }
 

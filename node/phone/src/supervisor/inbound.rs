@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use farhelm_core::codex::approval::{Approval, Key};
 use farhelm_core::codex::question::Question;
-use farhelm_core::codex::thread::{Thread, Turn, TurnStatus, id_of};
 use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::{Decided, HostState, Notification, Resolved};
+use farhelm_core::wire::envelope::{HostState, Notification, Resolved, TurnEnded};
 use serde_json::Value;
 
 use super::Supervisor;
@@ -18,6 +17,8 @@ const OPEN: usize = 64;
 impl Supervisor {
     pub(super) fn on_envelope(&mut self, envelope: Envelope) {
         match envelope {
+            Envelope::Entry(entry) => self.on_entry(&entry),
+            Envelope::Ack(ack) => self.on_ack(ack),
             Envelope::Response(response) => {
                 let line = self.line.as_ref().map_or(0, |line| line.id);
                 self.calls.answer(line, response);
@@ -30,10 +31,8 @@ impl Supervisor {
             Envelope::Approval(approval) => self.on_approval(approval),
             Envelope::Questions(all) => self.on_questions(all.open),
             Envelope::Question(question) => self.on_question(question),
-            Envelope::Resolved(resolved) => self.on_resolved(resolved),
-            Envelope::Decided(Decided { key, result }) => self.decisions.decided(key, result),
-            // What only a phone sends; beats are the channel's.
-            _ => tracing::debug!("the host sent what only a phone sends"),
+            // What only a phone sends, or what belongs into the log; beats are the channel's.
+            _ => tracing::debug!("the host sent what doesn't belong here"),
         }
     }
 
@@ -52,11 +51,6 @@ impl Supervisor {
             return tracing::debug!("a notification that is no JSON");
         };
         self.followed.apply(method, &params);
-        if method == "turn/completed"
-            && let (Some(thread), Some((turn, status))) = (id_of(&params), completed(&params))
-        {
-            self.emit(Event::TurnCompleted { thread: thread.to_owned(), turn, status });
-        }
         // Somebody may have stopped looking since.
         if self.line.as_ref().is_some_and(|line| line.watched.len() > self.followed.ids().len()) {
             self.send_all();
@@ -65,7 +59,6 @@ impl Supervisor {
 
     fn on_approvals(&mut self, mut open: Vec<Approval>) {
         open.truncate(OPEN);
-        self.decisions.listed(&open);
         let before = self.outlets.approvals.send_replace(open.clone());
         for gone in before.iter().filter(|old| !open.iter().any(|approval| approval.key == old.key)) {
             self.emit(Event::Gone { key: gone.key, thread: gone.thread.clone() });
@@ -79,7 +72,6 @@ impl Supervisor {
     /// The list of questions follows that of approvals.
     fn on_questions(&mut self, mut open: Vec<Question>) {
         open.truncate(OPEN);
-        self.decisions.listed_questions(&open);
         let before = self.outlets.questions.send_replace(open.clone());
         for gone in before.iter().filter(|old| !open.iter().any(|question| question.key == old.key)) {
             self.emit(Event::Gone { key: gone.key, thread: gone.thread.clone() });
@@ -88,10 +80,11 @@ impl Supervisor {
             self.emit(Event::Question(new));
         }
         self.outlets.listed.send_replace(true);
+        self.refresh();
         self.send_all();
     }
 
-    fn on_question(&mut self, question: Question) {
+    pub(super) fn on_question(&mut self, question: Question) {
         let kept = self.outlets.questions.send_if_modified(|open| {
             let new = open.len() < OPEN && open.iter().all(|other| other.key != question.key);
             if new {
@@ -104,8 +97,12 @@ impl Supervisor {
         }
     }
 
-    fn on_approval(&mut self, approval: Approval) {
+    pub(super) fn on_approval(&mut self, approval: Approval) {
         let kept = self.outlets.approvals.send_if_modified(|open| {
+            // The host says it again after it was restarted.
+            if open.contains(&approval) {
+                return false;
+            }
             open.retain(|other| other.key != approval.key);
             let room = open.len() < OPEN;
             if room {
@@ -118,10 +115,14 @@ impl Supervisor {
         }
     }
 
-    fn on_resolved(&mut self, Resolved { key, outcome, by }: Resolved) {
+    pub(super) fn on_resolved(&mut self, Resolved { key, outcome, by }: Resolved) {
         self.decisions.resolved(key, outcome, by, self.us.identity.node_id());
         let thread = self.forget_approval(key).or_else(|| self.forget_question(key));
         self.emit(Event::Resolved { key, thread, outcome, by });
+    }
+
+    pub(super) fn on_turn_ended(&self, TurnEnded { thread, turn, status }: TurnEnded) {
+        self.emit(Event::TurnCompleted { thread, turn, status });
     }
 
     fn forget_approval(&mut self, key: Key) -> Option<String> {
@@ -143,13 +144,4 @@ impl Supervisor {
         });
         thread
     }
-}
-
-/// The turn of a `turn/completed` and how it ended.
-fn completed(params: &Value) -> Option<(String, TurnStatus)> {
-    // The reducer reads it, on a thread that has nothing else.
-    let mut thread = Thread::default();
-    id_of(params)?.clone_into(&mut thread.id);
-    thread.apply("turn/completed", params);
-    thread.turns.pop().map(|Turn { id, status, .. }| (id, status))
 }

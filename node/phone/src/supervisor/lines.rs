@@ -1,16 +1,17 @@
 //! Lines: how one comes up, moves to a better path, dies, and drains.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::{CloseReason, Decided};
+use farhelm_core::wire::envelope::CloseReason;
 use farhelm_overlay::channel;
 use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::{Line, Supervisor};
-use crate::attach::{Aim, Attached, Failure, attach};
+use crate::attach::{Aim, Attached, Failure, Told, attach};
 use crate::connection::{Connection, Path, Why};
 use crate::error::Error;
 
@@ -22,9 +23,40 @@ const NEXT_MOVE: Duration = Duration::from_secs(30);
 const REPLACED: Duration = Duration::from_secs(5);
 
 impl Supervisor {
+    /// A path may begin once its generation is stored.
     pub(super) fn start_attempt(&mut self, aim: Aim) {
-        let attempt = attach(self.us.clone(), self.record.clone(), self.followed.ids(), aim);
+        self.attempting = true;
+        self.log.attempt(aim);
+    }
+
+    pub(super) fn begin_attempt(&mut self, aim: Aim) {
+        self.attempting = false;
+        let (attach_with, entries, last) = self.log.early();
+        let flew = Arc::new(AtomicBool::new(false));
+        self.note_early();
+        self.early = Some((flew.clone(), last));
+        let told = Told { attach: attach_with, watched: self.followed.ids(), entries, last, flew };
+        if let Some(paired) = self.paired.take() {
+            return self.on_paired(paired, told);
+        }
+        let attempt = attach(self.us.clone(), self.record.clone(), told, aim);
         self.attempt = Some((aim, attempt.boxed()));
+    }
+
+    /// What went with an attempt's handshake can't be taken back any more.
+    pub(super) fn note_early(&mut self) {
+        if let Some((flew, last)) = &self.early
+            && flew.load(Ordering::Acquire)
+        {
+            self.log.flew(*last);
+        }
+    }
+
+    /// A pairing's channel has carried nothing yet.
+    fn on_paired(&mut self, paired: Attached, told: Told) {
+        let sender = paired.channel.sender();
+        let _ = told.envelopes().into_iter().try_for_each(|envelope| sender.offer(envelope));
+        self.on_attached(Attached { told: Some(told), ..paired });
     }
 
     pub(super) fn on_attempted(&mut self, result: Result<Attached, Failure>) {
@@ -44,11 +76,13 @@ impl Supervisor {
     }
 
     pub(super) fn on_attached(&mut self, attached: Attached) {
-        let Attached { channel, path, host_name, secret, watched } = attached;
-        self.backoff.reset();
+        let Attached { channel, path, host_name, secret, told } = attached;
+        let (watched, early) = told.map(|told| (told.watched, told.last)).unwrap_or_default();
+        self.log.begin(early);
+        self.outlets.listed.send_replace(false);
         self.retry_at = None;
         self.lines += 1;
-        let line = Line { id: self.lines, channel, path: Path::of(&path), watched, counted: (0, 0) };
+        let line = Line { id: self.lines, channel, path: Path::of(&path), watched, counted: (0, 0), met: false };
         if let Some(old) = self.line.replace(line) {
             self.drain(old);
         }
@@ -74,7 +108,7 @@ impl Supervisor {
 
     pub(super) fn on_direct(&mut self) {
         self.direct = None;
-        if self.attempt.is_none() {
+        if self.attempt.is_none() && !self.attempting {
             self.start_attempt(Aim::Direct);
         }
     }
@@ -84,7 +118,20 @@ impl Supervisor {
         if let (Some(line), Some(counted)) = (&mut self.line, counted) {
             line.counted = counted;
         }
+        let met = self.line.as_ref().is_some_and(|line| line.met);
         match received {
+            Ok(Envelope::Attached(attached)) if !met => {
+                if self.on_met(&attached) {
+                    self.backoff.reset();
+                } else {
+                    // With a newer generation, or after a reset, it goes on.
+                    self.drop_line();
+                    self.retry_at = Some(Instant::now() + self.backoff.next());
+                    self.set_state(Connection::Connecting);
+                }
+            }
+            Ok(Envelope::Attached(_)) => tracing::debug!("the host says twice where it stands"),
+            Ok(_) if !met => tracing::debug!("the host has not said where it stands"),
             Ok(envelope) => self.on_envelope(envelope),
             Err(error) => self.on_line_lost(&error),
         }
@@ -94,7 +141,7 @@ impl Supervisor {
         tracing::debug!(host = %self.record.host, %error, "the session's line ended");
         self.drop_line();
         // A better path is being taken already: perhaps that is why this one ended.
-        if self.attempt.is_some() {
+        if self.attempt.is_some() || self.attempting {
             return self.set_state(Connection::Connecting);
         }
         // A removed device learns from its next handshake when that was.
@@ -107,16 +154,17 @@ impl Supervisor {
         }
     }
 
-    fn drop_line(&mut self) {
+    pub(super) fn drop_line(&mut self) {
         self.direct = None;
         if let Some(line) = self.line.take() {
             self.outlets.listed.send_replace(false);
+            self.log.detach();
             self.count(&line);
             self.calls.lost(line.id);
         }
     }
 
-    fn on_away(&mut self, why: Why) {
+    pub(super) fn on_away(&mut self, why: Why) {
         let wait = match why {
             Why::Replaced => self.backoff.next_after(REPLACED),
             _ => self.backoff.next(),
@@ -134,8 +182,9 @@ impl Supervisor {
         (self.attempt, self.direct, self.retry_at) = (None, None, None);
         self.record.remove(at_ms);
         self.unsaved = true;
-        self.calls.end(&Error::Removed { at_ms });
-        self.decisions.end();
+        self.note_early();
+        self.calls.end(&Error::Removed { at_ms }, |id| self.log.withdraw(id));
+        self.decisions.end(|id| self.log.withdraw(id));
         self.outlets.approvals.send_replace(Vec::new());
         self.outlets.questions.send_replace(Vec::new());
         self.set_state(Connection::Removed { at_ms });
@@ -152,7 +201,7 @@ impl Supervisor {
         let Some((old, _)) = &self.draining else { return };
         match received {
             Ok(Envelope::Response(response)) => self.calls.answer(old.id, response),
-            Ok(Envelope::Decided(Decided { key, result })) => self.decisions.decided(key, result),
+            Ok(Envelope::Ack(ack)) => self.on_ack(ack),
             Ok(_) => {}
             Err(_) => return self.end_draining(),
         }
@@ -179,7 +228,8 @@ impl Supervisor {
         let traffic = line.channel.traffic();
         line.path.round_trip = traffic.round_trip().or(line.path.round_trip);
         line.counted = self.count(&line);
-        self.set_state(Connection::Live(line.path));
+        let is_up_to_date = *self.outlets.listed.borrow();
+        self.set_state(if is_up_to_date { Connection::Live(line.path) } else { Connection::CatchingUp(line.path) });
         self.line = Some(line);
     }
 

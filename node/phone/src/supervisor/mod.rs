@@ -10,15 +10,19 @@
 //!
 //!        any attempt ── tombstone ──▶ Removed, for good
 //! ```
-//! One line carries everything; a second one only drains: its outstanding requests may still be answered for
-//! ten seconds, nothing else is taken from it.
+//! One line carries everything; a second one only drains: its outstanding reads may still be answered for ten seconds,
+//! and what it acknowledges counts; nothing else is taken from it.
+//!
+//! What was asked, and what the host logged, outlives lines: it is in the [`Log`], and on the disk before anybody hears
+//! of it. One write is under way at a time; whatever is due meanwhile goes with the next.
 
 mod inbound;
 mod lines;
+mod logged;
 mod truth;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, SystemTime};
 
 use farhelm_core::codex::approval::Approval;
@@ -26,9 +30,12 @@ use farhelm_core::codex::question::Question;
 use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{CloseReason, HostState, Watch};
 use farhelm_overlay::channel::Channel;
+use farhelm_store::Journal;
 use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture};
+use logged::{Writing, fresh};
 use rand::Rng;
+use serde_bytes::ByteArray;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -41,6 +48,7 @@ use crate::decisions::{self, DecideError, Decisions, Said};
 use crate::error::Error;
 use crate::event::Event;
 use crate::followed::{Followed, ThreadWatch};
+use crate::log::Log;
 use crate::records::{Record, Records};
 use crate::truth::Truth;
 
@@ -113,6 +121,8 @@ struct Line {
     path: Path,
     watched: Vec<String>,
     counted: (u64, u64),
+    /// The host has said where it stands: its first word.
+    met: bool,
 }
 
 type Attempt = BoxFuture<'static, Result<Attached, Failure>>;
@@ -121,7 +131,17 @@ type Attempt = BoxFuture<'static, Result<Attached, Failure>>;
 pub(crate) struct Supervisor {
     us: Us,
     records: Records,
+    journal: Arc<Journal>,
     record: Record,
+    log: Log,
+    /// A write of the journal, with what follows from it.
+    writing: Option<Writing>,
+    /// An attempt that waits for its generation to be stored.
+    attempting: bool,
+    /// What goes with the handshake of the last attempt: whether it left, and its last entry.
+    early: Option<(Arc<AtomicBool>, u64)>,
+    /// The channel of a finished pairing, until the log has a path for it.
+    paired: Option<Attached>,
     saving: Option<BoxFuture<'static, ()>>,
     unsaved: bool,
     commands: mpsc::Receiver<Command>,
@@ -145,16 +165,24 @@ impl Supervisor {
     pub(crate) fn new(
         us: Us,
         records: Records,
+        journal: Arc<Journal>,
         record: Record,
         commands: mpsc::Receiver<Command>,
         outlets: Arc<Outlets>,
         attached: Option<Attached>,
     ) -> Self {
         let now = Instant::now();
+        let log = Log::restore(record.host, Default::default(), fresh());
         let mut supervisor = Self {
             us,
             records,
+            journal,
             record,
+            log,
+            writing: None,
+            attempting: false,
+            early: None,
+            paired: attached,
             saving: None,
             unsaved: false,
             commands,
@@ -171,16 +199,15 @@ impl Supervisor {
             followed: Followed::default(),
             decisions: Decisions::default(),
         };
-        match (supervisor.record.removed_at_ms, attached) {
-            (Some(_), _) => supervisor.retry_at = None,
-            (None, Some(attached)) => supervisor.on_attached(attached),
-            (None, None) => {}
+        if supervisor.record.removed_at_ms.is_some() {
+            supervisor.retry_at = None;
         }
         supervisor
     }
 
     /// Runs until it is told to stop or every handle is gone.
     pub(crate) async fn run(mut self) {
+        self.read_log().await;
         loop {
             self.start_what_is_due();
             let deadline = self.deadline();
@@ -198,6 +225,7 @@ impl Supervisor {
                 Some(result) = OptionFuture::from(self.attempt.as_mut().map(|(_, attempt)| attempt)) => {
                     self.on_attempted(result);
                 }
+                Some(written) = OptionFuture::from(self.writing.as_mut()) => self.on_written(written),
                 Some(()) = OptionFuture::from(self.direct.as_mut()) => self.on_direct(),
                 Some(()) = OptionFuture::from(self.saving.as_mut()) => self.saving = None,
                 () = sleep_until(deadline) => self.on_time(),
@@ -212,15 +240,16 @@ impl Supervisor {
             self.save();
         }
         let due = self.retry_at.is_some_and(|at| at <= Instant::now());
-        if due && self.attempt.is_none() {
+        if due && self.attempt.is_none() && !self.attempting {
             self.retry_at = None;
             self.start_attempt(Aim::Best);
         }
+        self.write_what_is_due();
     }
 
     fn deadline(&self) -> Instant {
         let refresh = self.line.is_some().then_some(self.refresh_at);
-        let retry = self.retry_at.filter(|_| self.attempt.is_none());
+        let retry = self.retry_at.filter(|_| self.attempt.is_none() && !self.attempting);
         let drained = self.draining.as_ref().map(|(_, until)| *until);
         let all = [refresh, retry, drained, self.calls.deadline(), self.decisions.deadline()];
         let far = Instant::now() + Duration::from_secs(3600);
@@ -229,8 +258,9 @@ impl Supervisor {
 
     fn on_time(&mut self) {
         let now = Instant::now();
-        self.calls.expire(now);
-        self.decisions.expire(now);
+        self.note_early();
+        self.calls.expire(now, |id| self.log.withdraw(id));
+        self.decisions.expire(now, |id| self.log.withdraw(id));
         if self.draining.as_ref().is_some_and(|(_, until)| *until <= now) {
             self.end_draining();
         }
@@ -248,16 +278,20 @@ impl Supervisor {
             Command::Call { method, params, reply } => {
                 let mut id = [0; 16];
                 rand::rng().fill_bytes(&mut id);
-                self.calls.add(id, method, &params, reply, Instant::now());
-                self.send_all();
+                match self.calls.add(id, method, &params, reply, Instant::now()) {
+                    Some(change) => self.ask(ByteArray::new(id), Envelope::Request(change)),
+                    None => self.send_all(),
+                }
             }
             Command::Follow { thread, reply } => {
                 let _ = reply.send(self.followed.follow(&thread));
                 self.send_all();
             }
             Command::Decide { said, reply } => {
-                self.decisions.add(*said, reply, Instant::now());
-                self.send_all();
+                let (id, envelope) = (ByteArray::new(rand::random()), Envelope::from((*said).clone()));
+                if self.decisions.add(id, *said, reply, Instant::now()) {
+                    self.ask(id, envelope);
+                }
             }
             Command::NetworkChanged => self.on_network_changed(),
             Command::Stop => {}
@@ -282,7 +316,6 @@ impl Supervisor {
             line.watched = ids;
         }
         self.followed.prune(&line.watched);
-        self.decisions.send(|said| sender.offer(said.into()).is_ok());
         self.calls.send(line.id, |request| sender.offer(Envelope::Request(request)).is_ok());
     }
 
@@ -318,8 +351,10 @@ impl Supervisor {
 
     async fn end(mut self) {
         self.set_state(Connection::Away { since: SystemTime::now(), why: Why::Stopped });
-        self.calls.end(&Error::Stopped);
-        self.decisions.end();
+        self.note_early();
+        self.calls.end(&Error::Stopped, |id| self.log.withdraw(id));
+        self.decisions.end(|id| self.log.withdraw(id));
+        self.write_the_rest().await;
         if let Some(saving) = self.saving.take() {
             saving.await;
         }

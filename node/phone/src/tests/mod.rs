@@ -10,6 +10,7 @@ mod questions;
 mod session;
 mod truth;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -19,10 +20,15 @@ use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::{Ticket, TicketSecret, ticket};
 use farhelm_core::session::PairingSecret;
 use farhelm_core::session::host::{Authenticated, Hello};
+use farhelm_core::session::log::{Incoming, LogId, Outgoing, Position, Taken};
 use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::{Approvals, CodexState, HostState, Questions, Request, Response};
+use farhelm_core::wire::envelope::{
+    Ack, Approvals, Attached, CodexState, Entry, HostState, Logged, Questions, Request, Response,
+};
 use farhelm_overlay::channel::{self, Channel, Wire};
 use farhelm_overlay::{ConnectionId, Multiaddr};
+use farhelm_store::Journal;
+use farhelm_store::journal::ActId;
 use serde_bytes::ByteBuf;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
@@ -111,6 +117,8 @@ fn secret() -> PairingSecret {
 struct World {
     pipes: Arc<Pipes>,
     store: Arc<dyn KeyStore>,
+    journal: Arc<Journal>,
+    log: Arc<std::sync::Mutex<HostLog>>,
     arrivals: Mutex<mpsc::Receiver<Arrival>>,
 }
 
@@ -127,13 +135,15 @@ impl World {
             direct: watch::Sender::new(false),
             count: AtomicUsize::new(0),
         };
-        Self { pipes: Arc::new(pipes), store, arrivals: Mutex::new(arrivals) }
+        let journal = Arc::new(Journal::in_memory().unwrap());
+        let log = Arc::default();
+        Self { pipes: Arc::new(pipes), store, journal, log, arrivals: Mutex::new(arrivals) }
     }
 
     async fn client(&self) -> Client {
         let (records, identity) = Records::open(self.store.clone()).await.unwrap();
         let us = Us { network: self.pipes.clone(), identity, device_name: "pocket".into() };
-        Client::with(us, records)
+        Client::with(us, records, self.journal.clone())
     }
 
     /// A client that is paired with the host.
@@ -150,13 +160,34 @@ impl World {
         timeout(LONG, self.arrivals.lock().await.recv()).await.expect("the phone opens a stream").unwrap()
     }
 
-    /// Plays the host for the next stream, which resumes.
+    /// Plays the host for the next stream, which resumes: both say where they stand, and nothing waits for a person.
     async fn admit(&self) -> Desk {
+        let desk = self.meet().await;
+        desk.lists(Vec::new()).await;
+        desk
+    }
+
+    /// The same, up to where both have said where they stand.
+    async fn meet(&self) -> Desk {
         let phone = self.phone().await;
         let arrival = self.arrival().await;
         let direct = arrival.direct;
         let channel = admit(arrival.stream, phone, &secret()).await.expect("the phone is who it is");
-        Desk { channel, direct }
+        self.met(channel, direct).await
+    }
+
+    /// The host's end of a channel on which both have said where they stand.
+    async fn met(&self, channel: Channel, direct: bool) -> Desk {
+        let mut desk = Desk { channel, direct, log: self.log.clone() };
+        desk.meet().await;
+        desk
+    }
+
+    /// The same, and nothing waits for a person.
+    async fn listed(&self, channel: Channel) -> Desk {
+        let desk = self.met(channel, false).await;
+        desk.lists(Vec::new()).await;
+        desk
     }
 
     async fn phone(&self) -> NodeId {
@@ -219,15 +250,86 @@ where
     Ok((wire, claimant))
 }
 
-/// The host's end of a session.
+/// What the host has of both logs.
+struct HostLog {
+    outgoing: Outgoing,
+    incoming: Incoming,
+    /// The last act that came, which decisions and answers are answered under.
+    last: Option<ActId>,
+    /// The acts that are requests.
+    requests: BTreeSet<ActId>,
+}
+
+impl Default for HostLog {
+    fn default() -> Self {
+        let (incoming, last, requests) = Default::default();
+        Self { outgoing: Outgoing::new(LogId::new([9; 16])), incoming, last, requests }
+    }
+}
+
+/// The host's end of a path.
 struct Desk {
     channel: Channel,
     direct: bool,
+    log: Arc<std::sync::Mutex<HostLog>>,
 }
 
 impl Desk {
-    async fn receive(&mut self) -> Envelope {
+    async fn next(&mut self) -> Envelope {
         timeout(LONG, self.channel.receive()).await.expect("the phone sends something").expect("the line lives")
+    }
+
+    /// Answers the phone's first word.
+    async fn meet(&mut self) {
+        let Envelope::Attach(attach) = self.next().await else { panic!("the phone says first where it stands") };
+        let attached = {
+            let mut log = self.log.lock().unwrap();
+            log.outgoing.detach();
+            log.outgoing.attach(attach.position.heard).unwrap();
+            log.incoming.attach(attach.position.log, attach.position.first);
+            let (first, heard) = (log.outgoing.first(), log.incoming.heard());
+            Attached { position: Position { log: log.outgoing.log(), first, heard }, superseded: None }
+        };
+        self.say(Envelope::Attached(attached)).await;
+        self.flush().await;
+    }
+
+    /// The next thing the phone says; what is logged is stored and acknowledged.
+    async fn receive(&mut self) -> Envelope {
+        loop {
+            match self.next().await {
+                Envelope::Entry(entry) => {
+                    let new = self.take(&entry);
+                    self.say(Envelope::Ack(Ack { upto: entry.seq })).await;
+                    if let Some(envelope) = new {
+                        return envelope;
+                    }
+                }
+                Envelope::Ack(ack) => drop(self.log.lock().unwrap().outgoing.ack(ack.upto).unwrap()),
+                envelope => return envelope,
+            }
+        }
+    }
+
+    fn take(&self, entry: &Entry) -> Option<Envelope> {
+        let mut log = self.log.lock().unwrap();
+        let is_new = log.incoming.take(entry.seq).unwrap() == Taken::New;
+        log.incoming.stored(entry.seq);
+        let Logged { act, envelope } = Logged::decode(&entry.body).unwrap();
+        log.last = act;
+        if let Envelope::Request(request) = &envelope {
+            log.requests.insert(request.id);
+        }
+        is_new.then_some(envelope)
+    }
+
+    /// Sends what the log has for the phone.
+    async fn flush(&self) {
+        loop {
+            let next = self.log.lock().unwrap().outgoing.poll().map(|(seq, body)| (seq, body.to_vec()));
+            let Some((seq, body)) = next else { return };
+            self.say(Envelope::Entry(Entry { seq, body: ByteBuf::from(body) })).await;
+        }
     }
 
     /// How the line ends.
@@ -239,7 +341,25 @@ impl Desk {
         }
     }
 
+    /// Sends something, by the log if it belongs there.
     async fn send(&self, envelope: Envelope) {
+        let act = match &envelope {
+            Envelope::Response(response) if self.log.lock().unwrap().requests.contains(&response.id) => {
+                Some(response.id)
+            }
+            Envelope::Decided(_) => self.log.lock().unwrap().last,
+            Envelope::Approval(_) | Envelope::Question(_) | Envelope::Resolved(_) | Envelope::TurnEnded(_) => None,
+            _ => return self.say(envelope).await,
+        };
+        {
+            let mut log = self.log.lock().unwrap();
+            let seq = log.outgoing.push(Logged { act, envelope }.encode()).unwrap();
+            log.outgoing.stored(seq);
+        }
+        self.flush().await;
+    }
+
+    async fn say(&self, envelope: Envelope) {
         self.channel.sender().send(envelope).await.unwrap();
     }
 

@@ -34,18 +34,24 @@ async fn a_phone_pairs_goes_and_comes_back() {
         let secret = claimant.pairing_secret();
         let (session, answer) = claimant.accept("desk").unwrap();
         wire.send_frame(&answer).await.unwrap();
-        (Channel::start(wire, session), secret)
+        let mut desk = Desk { channel: Channel::start(wire, session), direct: true, log: Arc::default() };
+        desk.meet().await;
+        desk.lists(Vec::new()).await;
+        (desk, secret)
     };
     let phone = async { client.pair(&code).await.unwrap().finish(LONG).await.unwrap() };
-    let ((channel, secret), paired) = tokio::join!(desk, phone);
+    let ((desk, secret), paired) = tokio::join!(desk, phone);
     assert!(paired.host.live(LONG).await.unwrap().is_direct());
     client.shutdown().await;
-    drop(channel);
+    drop(desk);
 
     let client = open(store).await;
     let host = client.connect(host_key().node_id()).await.unwrap();
     let Incoming { peer, stream, .. } = timeout(LONG, incoming.recv()).await.expect("it comes back").unwrap();
-    let _channel = admit(stream, peer, &secret).await.unwrap();
+    let channel = admit(stream, peer, &secret).await.unwrap();
+    let mut desk = Desk { channel, direct: true, log: Arc::default() };
+    desk.meet().await;
+    desk.lists(Vec::new()).await;
     assert_eq!(host.live(LONG).await.unwrap().transport, Transport::Memory);
     client.shutdown().await;
     endpoint.shutdown().await;

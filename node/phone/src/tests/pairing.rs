@@ -39,7 +39,7 @@ async fn a_ticket_pairs_and_both_sides_show_the_same_words() {
         assert_eq!((claimant.words(), claimant.device_name()), (words, "pocket"));
         let (session, answer) = claimant.accept("the desk").unwrap();
         wire.send_frame(&answer).await.unwrap();
-        Desk { channel: Channel::start(wire, session), direct: false }
+        world.listed(Channel::start(wire, session)).await
     };
     let (paired, desk) = tokio::join!(pairing.finish(LONG), desk);
     let paired = paired.unwrap();
@@ -104,9 +104,9 @@ async fn a_second_pairing_takes_the_place_of_the_first_also_while_it_is_connecte
         let secret = claimant.pairing_secret();
         let (session, answer) = claimant.accept("desk").unwrap();
         wire.send_frame(&answer).await.unwrap();
-        (Channel::start(wire, session), secret)
+        (world.listed(Channel::start(wire, session)).await, secret)
     };
-    let (paired, (_channel, secret)) = tokio::join!(pairing.unwrap().finish(LONG), desk);
+    let (paired, (_desk, secret)) = tokio::join!(pairing.unwrap().finish(LONG), desk);
     paired.unwrap().host.live(LONG).await.unwrap();
     assert_eq!(old.live(LONG).await, Err(Error::Away(Why::Stopped)));
     let record = client.records().get(host_key().node_id()).await.unwrap();
@@ -127,7 +127,7 @@ async fn a_link_lost_after_the_proof_is_finished_by_a_resume() {
     assert_eq!(finished.unwrap_err(), PairError::LinkLost);
     assert_eq!(standing(&client).await, Some(Standing::Pending));
     let host = client.connect(host_key().node_id()).await.unwrap();
-    let desk = admit(world.arrival().await.stream, client.id(), &stored).await.unwrap();
+    let desk = world.listed(admit(world.arrival().await.stream, client.id(), &stored).await.unwrap()).await;
     host.live(LONG).await.unwrap();
     client.shutdown().await;
     assert_eq!(standing(&client).await, Some(Standing::Paired));
@@ -150,7 +150,7 @@ async fn a_second_use_of_a_ticket_whose_answer_was_lost_costs_the_first_nothing(
     assert_eq!(tokio::join!(pairing.finish(LONG), desk).0.unwrap_err(), PairError::Spent);
     assert_eq!(standing(&client).await, Some(Standing::Pending));
     let host = client.connect(host_key().node_id()).await.unwrap();
-    let _desk = admit(world.arrival().await.stream, client.id(), &stored).await.unwrap();
+    let _desk = world.listed(admit(world.arrival().await.stream, client.id(), &stored).await.unwrap()).await;
     assert!(host.live(LONG).await.is_ok());
 }
 

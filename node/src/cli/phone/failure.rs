@@ -57,6 +57,7 @@ impl From<Error> for Failure {
             Error::Policy(_) | Error::Removed { .. } => Exit::Refused,
             Error::CodexAway(_) => Exit::CodexAway,
             Error::OutcomeUnknown => Exit::OutcomeUnknown,
+            Error::NotStored => Exit::State,
             Error::Away(farhelm_phone::Why::SwitchedOff) => Exit::Refused,
             Error::NotConnected | Error::Away(_) | Error::NoAnswer => Exit::Unreachable,
             Error::TooLong { .. } | Error::Empty | Error::TooManyImages { .. } | Error::NoChoiceOfModel => Exit::Usage,
@@ -78,6 +79,7 @@ impl From<DecideError> for Failure {
             DecideError::NotAnAnswer => Exit::Usage,
             DecideError::Over { .. } => Exit::NotFound,
             DecideError::OutcomeUnknown => Exit::OutcomeUnknown,
+            DecideError::NotStored => Exit::State,
             DecideError::NotConnected | DecideError::Stopped => Exit::Unreachable,
             DecideError::NotWhatIsShown | DecideError::Late | DecideError::Busy => Exit::Failed,
         };

@@ -104,6 +104,7 @@ fn said(outcome: Outcome) -> &'static str {
 fn say_connection(connection: &Connection, context: &Context) -> Result<(), Failure> {
     context.say(&report::connection(connection), || match connection {
         Connection::Connecting => "Connecting …".into(),
+        Connection::CatchingUp(_) => "Connected; catching up …".into(),
         Connection::Live(path) => match path.via {
             Via::Direct => "Connected, directly.".into(),
             Via::Relay(relay) => {

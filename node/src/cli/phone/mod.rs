@@ -127,7 +127,8 @@ async fn open(context: &Context, rename: Option<&str>) -> Result<Client, Failure
     directories.prepare()?;
     let store = Arc::new(Files::at(directories.state().join("phone")));
     let name = device_name(&store, rename).await.map_err(|error| Failure::new(Exit::State, error))?;
-    Ok(Client::open(Config::new(name), store).await?)
+    let journal = Some(directories.state().join("phone-journal.redb"));
+    Ok(Client::open(Config { journal, ..Config::new(name) }, store).await?)
 }
 
 async fn device_name(store: &Files, rename: Option<&str>) -> Result<String, farhelm_phone::key_store::Error> {

@@ -100,7 +100,9 @@ pub(super) fn truth(truth: Truth) -> Value {
 pub(super) fn connection(connection: &Connection) -> Value {
     match connection {
         Connection::Connecting => json!({"is": "connection", "state": "connecting"}),
-        Connection::Live(path) => {
+        Connection::Live(path) | Connection::CatchingUp(path) => {
+            let is_live = matches!(connection, Connection::Live(_));
+            let state = if is_live { "live" } else { "catchingUp" };
             let (via, relay) = match path.via {
                 Via::Direct => ("direct", None),
                 Via::Relay(relay) => ("relay", relay.map(|relay| relay.to_string())),
@@ -108,7 +110,7 @@ pub(super) fn connection(connection: &Connection) -> Value {
             let transport = format!("{:?}", path.transport).to_lowercase();
             let round_trip_ms = path.round_trip.map(|trip| trip.as_secs_f64() * 1000.0);
             json!({
-                "is": "connection", "state": "live",
+                "is": "connection", "state": state,
                 "via": via, "relay": relay, "transport": transport, "round_trip_ms": round_trip_ms,
             })
         }

@@ -35,6 +35,15 @@ impl Access {
         if entitlement.expired(now_ms) { Err(CloseReason::Expired) } else { Ok(entitlement) }
     }
 
+    /// The devices that may do what takes this right with what lies in a canonical folder, attached or not.
+    pub(super) fn devices_at(&self, place: &str, right: Right, now_ms: u64) -> Vec<NodeId> {
+        let devices: Vec<_> = self.grants.borrow().keys().copied().collect();
+        let may = |device: &NodeId| {
+            self.entitlement(*device, now_ms).is_ok_and(|its| its.may(right, now_ms) && its.covers(place))
+        };
+        devices.into_iter().filter(may).collect()
+    }
+
     /// Has the host's folders looked at again: what Codex trusts may have been changed at the desk a moment ago, and a
     /// thread must not start where that would be written anew.
     pub(super) async fn look_again(&self) {

@@ -6,8 +6,6 @@ use std::mem::replace;
 use std::time::Duration;
 
 use farhelm_core::codex::approval::Key;
-use farhelm_core::codex::decision::SignedDecision;
-use farhelm_core::codex::question::Answers;
 use farhelm_core::codex::thread::{Thread, id_of};
 use farhelm_core::identity::NodeId;
 use farhelm_core::policy::{self, About, Defaults, Right};
@@ -19,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::access::Access;
+use super::asked::Held;
 use super::floor::{Asked, Judged};
 use super::followed::Followed;
 use super::roster::{Audience, Roster, Ticket};
@@ -26,6 +25,7 @@ use crate::host::app_server::{AppServer, Epoch, Event, ProcessEpoch, ReplyError,
 use crate::host::devices::now_ms;
 use crate::host::folders;
 use crate::host::ledger::Ledger;
+use crate::host::logs::{Line, Logs};
 
 /// How often deadlines are looked at.
 pub(super) const TICK: Duration = Duration::from_secs(30);
@@ -57,6 +57,7 @@ pub(super) enum Command {
     Attach {
         device: NodeId,
         sender: channel::Sender,
+        line: Line,
         reply: oneshot::Sender<Ticket>,
     },
     Detach {
@@ -74,16 +75,8 @@ pub(super) enum Command {
         session: u64,
         thread: String,
     },
-    Decide {
-        device: NodeId,
-        session: u64,
-        signed: Box<SignedDecision>,
-    },
-    Answer {
-        device: NodeId,
-        session: u64,
-        answers: Box<Answers>,
-    },
+    /// A person decided or answered.
+    Say(Held),
     Running {
         reply: oneshot::Sender<Vec<(String, String)>>,
     },
@@ -114,9 +107,17 @@ pub(super) enum Command {
     },
     /// An answer to the app-server was written, or not.
     Answered {
-        session: Option<u64>,
+        by: Option<Held>,
         key: Key,
         sent: Result<(), ReplyError>,
+    },
+    /// The device that decided was removed before Codex was told.
+    Unwanted {
+        key: Key,
+    },
+    /// Every loaded thread is followed, or about to be.
+    Listed {
+        epoch: Epoch,
     },
 }
 
@@ -154,6 +155,11 @@ pub(super) struct Actor {
     pub(super) judging: Vec<(Asked, Judged)>,
     pub(super) ledger: Ledger,
     pub(super) roster: Roster,
+    pub(super) logs: Logs,
+    /// Codex hasn't said yet which threads are loaded.
+    pub(super) listing: bool,
+    /// Decisions on what isn't known yet.
+    pub(super) held: Vec<Held>,
 }
 
 /// What makes the actor go on.
@@ -171,6 +177,7 @@ impl Actor {
         app_server: AppServer,
         access: Access,
         about: watch::Receiver<HostState>,
+        logs: Logs,
         commands: mpsc::WeakSender<Command>,
     ) -> Self {
         Self {
@@ -187,7 +194,10 @@ impl Actor {
             queued: VecDeque::new(),
             judging: Vec::new(),
             ledger: Ledger::new(host),
-            roster: Roster::default(),
+            roster: Roster::new(logs.clone()),
+            logs,
+            listing: true,
+            held: Vec::new(),
         }
     }
 
@@ -242,7 +252,7 @@ impl Actor {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Attach { device, sender, reply } => self.attach(device, sender, reply),
+            Command::Attach { device, sender, line, reply } => self.attach(device, sender, line, reply),
             Command::Detach { session } => self.roster.detach(session),
             Command::Cut { device, done } => {
                 self.roster.cut(device, CloseReason::Revoked);
@@ -250,8 +260,7 @@ impl Actor {
             }
             Command::Watch { session, threads } => self.watch(session, threads),
             Command::Repair { session, thread } => self.repair(session, thread),
-            Command::Decide { device, session, signed } => self.decide(device, session, &signed),
-            Command::Answer { device, session, answers } => self.take_answers(device, session, &answers),
+            Command::Say(held) => self.take_said(held),
             Command::Running { reply } => drop(reply.send(self.followed.running())),
             Command::Folders { threads, reply } => {
                 let folder = |thread: &String| self.followed.folder(thread).map(str::to_owned);
@@ -262,7 +271,13 @@ impl Actor {
             Command::Follow { thread } => self.follow(thread),
             Command::Learned { epoch, learned } if self.epoch == Some(epoch) => self.learn(&learned),
             Command::Learned { .. } => tracing::debug!("an answer of a connection that has ended"),
-            Command::Answered { session, key, sent } => self.answered(session, key, sent),
+            Command::Answered { by, key, sent } => self.answered(by, key, sent),
+            Command::Unwanted { key } => self.unwanted(key),
+            Command::Listed { epoch } if self.epoch == Some(epoch) => {
+                self.listing = false;
+                self.let_go_of_held();
+            }
+            Command::Listed { .. } => {}
         }
     }
 
@@ -271,10 +286,10 @@ impl Actor {
     fn hear(&mut self, event: Event) {
         match event {
             Event::Up { epoch, process, .. } => {
-                (self.epoch, self.process) = (Some(epoch), process);
+                (self.epoch, self.process, self.listing) = (Some(epoch), process, true);
                 let lost = self.ledger.lose_others(process);
                 self.tell_over(lost);
-                self.follow_loaded();
+                self.follow_loaded(epoch);
             }
             Event::Down { .. } => self.lose_app_server(),
             Event::Notification { method, params, .. } => {
@@ -316,6 +331,7 @@ impl Actor {
         }
         self.settle_doubt(thread);
         self.judge_waiting(thread);
+        self.let_go_of_held();
     }
 
     fn lose_app_server(&mut self) {
@@ -384,7 +400,7 @@ impl Actor {
     // Following threads.
 
     /// After a connection: whatever is loaded, and whatever a phone looks at.
-    fn follow_loaded(&mut self) {
+    fn follow_loaded(&mut self, epoch: Epoch) {
         for id in self.roster.watched() {
             self.find(id);
         }
@@ -398,6 +414,9 @@ impl Actor {
             for id in ids {
                 let Some(commands) = commands.upgrade() else { return };
                 let _ = commands.send(Command::Follow { thread: id.to_owned() }).await;
+            }
+            if let Some(commands) = commands.upgrade() {
+                let _ = commands.send(Command::Listed { epoch }).await;
             }
         });
     }

@@ -1,18 +1,18 @@
 //! What Codex asks and people decide: the half of the actor that keeps the ledger.
 
 use farhelm_core::codex::approval::{Form, Key};
-use farhelm_core::codex::decision::{Answer, SignedDecision};
-use farhelm_core::codex::question::{Answers, Question};
-use farhelm_core::codex::thread::{Status, Thread, id_of};
+use farhelm_core::codex::question::Question;
+use farhelm_core::codex::thread::{Status, Thread, completed, id_of};
 use farhelm_core::identity::NodeId;
-use farhelm_core::policy::Entitlement;
+use farhelm_core::policy::{Entitlement, Right};
 use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::{Decided, DecisionRefusal, Resolved};
+use farhelm_core::wire::envelope::{DecisionRefusal, Resolved, TurnEnded};
+use farhelm_store::journal::ActId;
 use serde_bytes::ByteArray;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::actor::{Actor, Command};
-use super::roster::Audience;
 use crate::host::app_server::{ProcessEpoch, ReplyError};
 use crate::host::devices::now_ms;
 use crate::host::ledger::{By, DEADLINE_MS, Said};
@@ -28,6 +28,7 @@ impl Actor {
             // Every subscriber is asked and the first answer counts, so what we don't know is the desk's.
             (None, _) => tracing::debug!(method, "left to the desk"),
         }
+        self.take_held_on(key);
     }
 
     fn asked_to_approve(&mut self, key: Key, form: Form, params: &Value) {
@@ -53,11 +54,19 @@ impl Actor {
         }
     }
 
-    /// Asks every phone that may see the thread.
+    /// Asks every device that may see the thread.
     fn ask(&mut self, key: Key, thread: &str, envelope: &Envelope) {
         if let Some(place) = self.followed.place(thread) {
-            self.roster.ask(key, Audience::at(place), envelope);
+            let devices = self.access.devices_at(place, Right::Viewer, now_ms());
+            self.roster.ask(key, devices, envelope);
         }
+    }
+
+    /// Does what somebody decided on this before it was known.
+    fn take_held_on(&mut self, key: Key) {
+        let (now, later): (Vec<_>, _) = std::mem::take(&mut self.held).into_iter().partition(|held| held.key() == key);
+        self.held = later;
+        now.into_iter().for_each(|held| self.take_said(held));
     }
 
     /// Whether the host's rules let phones accept for a session, as phones are told.
@@ -76,6 +85,15 @@ impl Actor {
         let (Some(thread), Some(turn)) = (id_of(params), params.get("turn").and_then(id)) else { return };
         let over = self.ledger.end_turn(thread, &turn);
         self.tell_over(over);
+        self.log_end(thread, params);
+    }
+
+    /// Tells every device that may see the thread, attached or not, that a turn of it is over.
+    fn log_end(&self, thread: &str, params: &Value) {
+        let (Some((turn, status)), Some(place)) = (completed(params), self.followed.place(thread)) else { return };
+        let devices = self.access.devices_at(place, Right::Viewer, now_ms());
+        let ended = TurnEnded { thread: thread.to_owned(), turn, status };
+        self.roster.log(devices, &Envelope::TurnEnded(ended));
     }
 
     /// A resume is answered. Codex asks again what still waits only after that, so this says whether it will.
@@ -98,16 +116,7 @@ impl Actor {
 
     /// An answer died with its connection. It is held against what its device may do now, like any other.
     fn say_again(&mut self, device: NodeId, key: Key, said: &Said) {
-        let (entitlement, folder) = (self.entitlement_of(device), self.folder_of(key));
-        let by = By { device, entitlement: &entitlement, folder: folder.as_deref(), now_ms: now_ms() };
-        let offers = self.offers_for_session();
-        let answer = match said {
-            Said::Decision(signed) => {
-                self.ledger.decide(by, signed, offers).map(|a| (a.result().clone(), a.ends().cloned()))
-            }
-            Said::Answers(answers) => self.ledger.answer(by, answers).map(|result| (result, None)),
-        };
-        match answer {
+        match self.decide(device, key, said) {
             Ok((result, ends)) => self.reply(None, key, result, ends),
             Err(refusal) => tracing::warn!(?refusal, "a decision that didn't reach Codex doesn't hold any more"),
         }
@@ -115,34 +124,52 @@ impl Actor {
 
     /// Tells those who were asked, whatever they may see by now.
     pub(super) fn tell_over(&mut self, over: impl IntoIterator<Item = Resolved>) {
-        over.into_iter().for_each(|resolved| self.roster.resolve(&resolved));
+        let over: Vec<_> = over.into_iter().collect();
+        over.iter().for_each(|resolved| self.roster.resolve(resolved));
+        over.iter().for_each(|resolved| self.take_held_on(resolved.key));
     }
 
-    pub(super) fn decide(&mut self, device: NodeId, session: u64, signed: &SignedDecision) {
-        // A revoked device's queued decisions die with its session.
-        if !self.roster.is_live(session) {
-            return;
+    /// A person said something. What it is about may be unknown yet: after a start of the host, or while the connection
+    /// to Codex is away, Codex asks again what still waits.
+    pub(super) fn take_said(&mut self, held: Held) {
+        let key = held.key();
+        let waits = self.ledger.is_in_doubt(key) || self.ledger.thread(key).is_none() && self.may_be_asked_yet(key);
+        if waits && self.held.len() < HELD {
+            return self.held.push(held);
         }
-        let (entitlement, folder) = (self.entitlement_of(device), self.folder_of(signed.key));
+        match self.decide(held.device, key, &held.said) {
+            Ok((result, ends)) => self.reply(Some(held), key, result, ends),
+            // It was answered before the host was ended, and is over; whether by that, nobody knows.
+            Err(DecisionRefusal::Over) if held.unknown => held.tell(Err(DecisionRefusal::OutcomeUnknown)),
+            Err(refusal) => held.tell(Err(refusal)),
+        }
+    }
+
+    /// What Codex is answered, if a device may say so now; and the turn that ends with it.
+    fn decide(&mut self, device: NodeId, key: Key, said: &Said) -> Result<Answered, DecisionRefusal> {
+        let (entitlement, folder) = (self.entitlement_of(device), self.folder_of(key));
         let by = By { device, entitlement: &entitlement, folder: folder.as_deref(), now_ms: now_ms() };
         let offers = self.offers_for_session();
-        match self.ledger.decide(by, signed, offers) {
-            Ok(_) if self.ledger.is_in_doubt(signed.key) => self.tell_decided(session, signed.key, Ok(())),
-            Ok(answer) => self.reply_answer(Some(session), answer),
-            Err(refusal) => self.tell_decided(session, signed.key, Err(refusal)),
+        match said {
+            Said::Decision(signed) => {
+                self.ledger.decide(by, signed, offers).map(|a| (a.result().clone(), a.ends().cloned()))
+            }
+            Said::Answers(answers) => self.ledger.answer(by, answers).map(|result| (result, None)),
         }
     }
 
-    pub(super) fn take_answers(&mut self, device: NodeId, session: u64, answers: &Answers) {
-        if !self.roster.is_live(session) {
-            return;
+    /// Whether Codex may still ask this again.
+    fn may_be_asked_yet(&self, key: Key) -> bool {
+        match self.epoch {
+            None => true,
+            Some(_) => *key.epoch == self.process && (self.listing || !self.resuming.is_empty()),
         }
-        let (entitlement, folder) = (self.entitlement_of(device), self.folder_of(answers.key));
-        let by = By { device, entitlement: &entitlement, folder: folder.as_deref(), now_ms: now_ms() };
-        match self.ledger.answer(by, answers) {
-            Ok(_) if self.ledger.is_in_doubt(answers.key) => self.tell_decided(session, answers.key, Ok(())),
-            Ok(result) => self.reply(Some(session), answers.key, result, None),
-            Err(refusal) => self.tell_decided(session, answers.key, Err(refusal)),
+    }
+
+    /// What was said on matters that Codex doesn't ask any more is too late.
+    pub(super) fn let_go_of_held(&mut self) {
+        for held in std::mem::take(&mut self.held) {
+            self.take_said(held);
         }
     }
 
@@ -158,18 +185,20 @@ impl Actor {
 
     pub(super) fn decline_expired(&mut self) {
         for answer in self.ledger.expired(now_ms()) {
-            self.reply_answer(None, answer);
+            self.reply(None, answer.key(), answer.result().clone(), answer.ends().cloned());
         }
     }
 
-    fn reply_answer(&self, session: Option<u64>, answer: Answer) {
-        self.reply(session, answer.key(), answer.result().clone(), answer.ends().cloned());
-    }
-
     /// Writes the answer to the app-server, beside everything else, and ends the turn that goes with it.
-    fn reply(&self, session: Option<u64>, key: Key, result: Value, ends: Option<(String, String)>) {
-        let app_server = self.app_server.clone();
+    fn reply(&self, by: Option<Held>, key: Key, result: Value, ends: Option<(String, String)>) {
+        let (app_server, logs) = (self.app_server.clone(), self.logs.clone());
         self.spawn(async move {
+            // After a crash from here on nobody knows whether it counted.
+            if let Some(held) = &by
+                && logs.forwarded(held.device, held.act).await.is_err()
+            {
+                return Command::Unwanted { key };
+            }
             let sent = app_server.reply(*key.epoch, key.request, Ok(result)).await;
             if let Err(error) = &sent {
                 tracing::warn!(%error, "a decision didn't reach Codex");
@@ -180,33 +209,65 @@ impl Actor {
                     tracing::warn!(%error, "a cancelled turn wasn't interrupted");
                 }
             }
-            Command::Answered { session, key, sent }
+            Command::Answered { by, key, sent }
         });
     }
 
     /// An answer to the app-server was written, or not.
-    pub(super) fn answered(&mut self, session: Option<u64>, key: Key, sent: Result<(), ReplyError>) {
-        let taken = match sent {
-            Ok(()) => Ok(()),
+    pub(super) fn answered(&mut self, by: Option<Held>, key: Key, sent: Result<(), ReplyError>) {
+        match (sent, by) {
+            (Ok(()), Some(held)) => held.tell(Ok(())),
             // If Codex never heard it, it asks again, and is answered so.
-            Err(ReplyError::Stale | ReplyError::Lost) if self.ledger.thread(key).is_some() => {
-                self.ledger.doubt(key);
-                Ok(())
-            }
-            Err(_) => {
+            (Err(ReplyError::Stale | ReplyError::Lost), Some(held)) if self.ledger.thread(key).is_some() => {
                 self.ledger.reopen(key);
-                Err(DecisionRefusal::Over)
+                self.ledger.doubt(key);
+                self.take_said(Held { unknown: true, ..held });
             }
-        };
-        if let Some(session) = session {
-            self.tell_decided(session, key, taken);
+            (Err(ReplyError::Stale | ReplyError::Lost), None) => self.ledger.doubt(key),
+            (Err(_), by) => {
+                self.ledger.reopen(key);
+                by.into_iter().for_each(|held| held.tell(Err(DecisionRefusal::Over)));
+            }
+            (Ok(()), None) => {}
         }
     }
 
-    fn tell_decided(&self, session: u64, key: Key, result: Result<(), DecisionRefusal>) {
-        self.roster.send(session, Envelope::Decided(Decided { key, result }));
+    /// Whoever decided was removed before Codex was told.
+    pub(super) fn unwanted(&mut self, key: Key) {
+        self.ledger.reopen(key);
     }
 }
+
+/// What Codex is answered, and the thread and turn that end with it.
+type Answered = (Value, Option<(String, String)>);
+
+/// Something said, on its way.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) device: NodeId,
+    pub(super) act: ActId,
+    /// It may have been answered already.
+    pub(super) unknown: bool,
+    pub(super) said: Said,
+    pub(super) reply: oneshot::Sender<Result<(), DecisionRefusal>>,
+}
+
+impl Held {
+    fn key(&self) -> Key {
+        match &self.said {
+            Said::Decision(signed) => signed.key,
+            Said::Answers(answers) => answers.key,
+        }
+    }
+
+    /// Whoever waited may have gone.
+    fn tell(self, result: Result<(), DecisionRefusal>) {
+        let _ = self.reply.send(result);
+    }
+}
+
+/// Decisions that may wait for what they are about: one for every matter that may be open.
+const HELD: usize = crate::host::ledger::OPEN;
 
 /// Whether a thread, as its resume says, has nothing to ask.
 fn waits_for_nothing(thread: &Thread) -> bool {

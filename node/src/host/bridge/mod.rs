@@ -17,6 +17,7 @@ mod asked;
 mod floor;
 mod followed;
 mod images;
+mod once;
 mod request;
 mod roster;
 mod sight;
@@ -24,16 +25,19 @@ mod sight;
 mod tests;
 mod truth;
 
-use farhelm_core::codex::decision::SignedDecision;
-use farhelm_core::codex::question::Answers;
 use farhelm_core::identity::NodeId;
-use farhelm_core::wire::envelope::{CloseReason, HostState};
+use farhelm_core::wire::Envelope;
+use farhelm_core::wire::envelope::{CloseReason, DecisionRefusal, HostState};
 use farhelm_overlay::channel;
+use farhelm_store::journal::Stage;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::app_server::{self, AppServer, Epoch, State};
+use super::ledger::Said;
+use super::logs::{Line, Logs, Work};
 use actor::{Actor, Command};
+use asked::Held;
 
 pub use access::Access;
 
@@ -51,6 +55,7 @@ pub struct Bridge {
     app_server: AppServer,
     access: Access,
     images: images::Images,
+    logs: Logs,
     commands: mpsc::Sender<Command>,
     working: watch::Receiver<bool>,
 }
@@ -64,24 +69,39 @@ impl Bridge {
         events: mpsc::Receiver<app_server::Event>,
         about: watch::Receiver<HostState>,
         access: Access,
+        logs: Logs,
         stop: CancellationToken,
     ) -> Self {
         let (commands, received) = mpsc::channel(COMMANDS);
         let (tell_working, working) = watch::channel(false);
         let images = images::Images::default();
-        let bridge = Self { app_server, access, images, commands, working };
-        let actor =
-            Actor::new(host, bridge.app_server.clone(), bridge.access.clone(), about, bridge.commands.downgrade());
+        let bridge = Self { app_server, access, images, logs: logs.clone(), commands, working };
+        let (app_server, weak) = (bridge.app_server.clone(), bridge.commands.downgrade());
+        let actor = Actor::new(host, app_server, bridge.access.clone(), about, logs, weak);
         tokio::spawn(stop.run_until_cancelled_owned(actor.run(events, received, tell_working)));
         bridge
     }
 
     /// Attaches a device's new session; an older one of the same device gets no more than its answers.
-    pub async fn attach(&self, device: NodeId, sender: channel::Sender) -> Result<Attached, Stopped> {
+    pub async fn attach(&self, device: NodeId, sender: channel::Sender, line: Line) -> Result<Attached, Stopped> {
         let (reply, attached) = oneshot::channel();
-        self.command(Command::Attach { device, sender, reply }).await?;
+        self.command(Command::Attach { device, sender, line, reply }).await?;
         let roster::Ticket { session, cut } = attached.await.map_err(|_| Stopped)?;
-        Ok(Attached { device, session, cut, commands: self.commands.clone() })
+        Ok(Attached { session, cut, commands: self.commands.clone() })
+    }
+
+    /// Has a decision, or answers, take effect; what became of it.
+    pub(super) async fn say(&self, work: Work) -> Result<Result<(), DecisionRefusal>, Stopped> {
+        let Work { device, act, stage, envelope } = work;
+        let said = match envelope {
+            Envelope::Decision(signed) => Said::Decision(signed),
+            Envelope::Answers(answers) => Said::Answers(answers),
+            _ => return Err(Stopped),
+        };
+        let (reply, answer) = oneshot::channel();
+        let unknown = stage == Stage::Forwarded;
+        self.command(Command::Say(Held { device, act, unknown, said, reply })).await?;
+        answer.await.map_err(|_| Stopped)
     }
 
     /// Cuts every session of a device that was revoked. On return they are told to end.
@@ -122,7 +142,6 @@ impl Bridge {
 /// A session's place on the bridge.
 #[derive(Debug)]
 pub struct Attached {
-    device: NodeId,
     session: u64,
     cut: watch::Receiver<roster::Fate>,
     commands: mpsc::Sender<Command>,
@@ -132,18 +151,6 @@ impl Attached {
     /// Which threads it follows from now on.
     pub async fn watch(&self, threads: Vec<String>) {
         let _ = self.commands.send(Command::Watch { session: self.session, threads }).await;
-    }
-
-    /// What its person decided.
-    pub async fn decide(&self, signed: SignedDecision) {
-        let (device, session) = (self.device, self.session);
-        let _ = self.commands.send(Command::Decide { device, session, signed: Box::new(signed) }).await;
-    }
-
-    /// What its person answered.
-    pub async fn answer(&self, answers: Answers) {
-        let (device, session) = (self.device, self.session);
-        let _ = self.commands.send(Command::Answer { device, session, answers: Box::new(answers) }).await;
     }
 
     /// It was too slow for a thread's stream, and there is room for the thread as it stands now.

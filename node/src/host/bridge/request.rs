@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::actor::{Command, Learned, open};
 use super::{Bridge, Stopped};
-use crate::host::app_server::RequestError;
+use crate::host::app_server::{Epoch, RequestError};
 use crate::host::devices::now_ms;
 use crate::host::folders;
 
@@ -25,6 +25,14 @@ impl Bridge {
     /// A device's request: held against its right and its folders, sent to Codex with rebuilt parameters, its result
     /// filtered. All of it by what the device may do at that moment.
     pub async fn request(&self, device: NodeId, method: &str, params: &[u8]) -> Result<Vec<u8>, Failure> {
+        let forward = self.prepare(device, method, params).await?;
+        let epoch = self.epoch();
+        let result = self.forward(&forward).await.map_err(|error| failed(&error))??;
+        self.finish(device, forward.method, epoch, result).await
+    }
+
+    /// What a request becomes on its way to Codex.
+    pub(super) async fn prepare(&self, device: NodeId, method: &str, params: &[u8]) -> Result<Forward, Failure> {
         let params: Value = match params {
             [] => Value::Null,
             text => serde_json::from_slice(text).map_err(|_| refused("the parameters are no JSON"))?,
@@ -38,13 +46,27 @@ impl Bridge {
             .map_err(|refusal| refused(&refusal.to_string()))?;
         self.locate(&entitlement, &mut forward).await?;
         self.hold_to_floor(&forward).await?;
-        let Forward { method, params } = forward;
-        let epoch = self.epoch();
-        let result = match method.verdict {
-            Verdict::Own => self.own(method, &params).await?,
-            _ if method.name == "thread/resume" => open(&self.app_server, params).await.map_err(|e| failed(&e))?,
-            _ => self.app_server.request(method.name, params).await.map_err(|e| failed(&e))?,
-        };
+        Ok(forward)
+    }
+
+    /// Asks Codex, or the host where the method is its own.
+    pub(super) async fn forward(&self, forward: &Forward) -> Result<Result<Value, Failure>, RequestError> {
+        let (method, params) = (forward.method, forward.params.clone());
+        Ok(match method.verdict {
+            Verdict::Own => self.own(method, &params).await,
+            _ if method.name == "thread/resume" => Ok(open(&self.app_server, params).await?),
+            _ => Ok(self.app_server.request(method.name, params).await?),
+        })
+    }
+
+    /// What of Codex's answer goes to the device.
+    pub(super) async fn finish(
+        &self,
+        device: NodeId,
+        method: &Method,
+        epoch: Option<Epoch>,
+        result: Value,
+    ) -> Result<Vec<u8>, Failure> {
         self.read_back(method, &result).await?;
         if let (Some(epoch), "thread/start" | "thread/resume") = (epoch, method.name) {
             let learned = Learned::Subscribed(result.clone());

@@ -1,5 +1,8 @@
 //! Who is attached, what each may see, and what each is sent. Sending never waits: a phone that doesn't keep up loses
 //! its session and finds everything again when it attaches anew.
+//!
+//! What streams goes to sessions. What must not be lost (approvals, questions, how they ended, ends of turns) is logged
+//! for devices, attached or not; and what a session is told in between goes the same way, so that order holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +15,7 @@ use farhelm_overlay::channel;
 use tokio::sync::watch;
 
 use crate::host::devices::now_ms;
+use crate::host::logs::{Line, Logs};
 
 /// Threads one phone may follow.
 const WATCHED: usize = 64;
@@ -52,6 +56,7 @@ impl<'a> Audience<'a> {
 struct Session {
     device: NodeId,
     sender: channel::Sender,
+    line: Line,
     fate: watch::Sender<Fate>,
     entitlement: Entitlement,
     /// What it was told of the host last.
@@ -60,31 +65,37 @@ struct Session {
     watched: BTreeSet<String>,
     /// Those of them of which it has a snapshot.
     shown: BTreeSet<String>,
-    /// What waits for a person, as far as it was told.
-    asked: BTreeSet<Key>,
     /// A newer session of the same device is there: this one gets its answers and nothing else.
     replaced: bool,
 }
 
-/// The attached sessions.
-#[derive(Debug, Default)]
+/// The attached sessions, and what every device was asked.
+#[derive(Debug)]
 pub(super) struct Roster {
+    logs: Logs,
     next: u64,
     sessions: BTreeMap<u64, Session>,
+    /// What waits for a person, as far as each device was told.
+    asked: BTreeMap<NodeId, BTreeSet<Key>>,
 }
 
 impl Roster {
+    /// Nobody yet.
+    pub(super) const fn new(logs: Logs) -> Self {
+        Self { logs, next: 0, sessions: BTreeMap::new(), asked: BTreeMap::new() }
+    }
+
     /// Takes a session in.
-    pub(super) fn attach(&mut self, device: NodeId, sender: channel::Sender) -> Ticket {
+    pub(super) fn attach(&mut self, device: NodeId, sender: channel::Sender, line: Line) -> Ticket {
         for older in self.sessions.values_mut().filter(|s| s.device == device) {
             older.replaced = true;
         }
         let (fate, cut) = watch::channel(Fate::Live);
         let session = self.next;
         self.next += 1;
-        let (entitlement, watched, shown, asked) = Default::default();
+        let (entitlement, watched, shown) = Default::default();
         let told = None;
-        let new = Session { device, sender, fate, entitlement, told, watched, shown, asked, replaced: false };
+        let new = Session { device, sender, line, fate, entitlement, told, watched, shown, replaced: false };
         self.sessions.insert(session, new);
         Ticket { session, cut }
     }
@@ -100,11 +111,7 @@ impl Roster {
             session.fate.send_replace(Fate::Ended(reason));
         }
         self.sessions.retain(|_, s| s.device != device);
-    }
-
-    /// Whether this session may still act for its device.
-    pub(super) fn is_live(&self, session: u64) -> bool {
-        self.sessions.get(&session).is_some_and(|s| *s.fate.borrow() == Fate::Live)
+        self.asked.remove(&device);
     }
 
     /// Every session and its device.
@@ -129,7 +136,7 @@ impl Roster {
         let is_new = session.entitlement != about.entitlement;
         session.entitlement = about.entitlement.clone();
         if session.told.as_ref() != Some(&about) && !session.replaced {
-            session.offer(Envelope::Host(about.clone()));
+            session.line.say(Envelope::Host(about.clone()));
             session.told = Some(about);
         }
         is_new
@@ -165,13 +172,6 @@ impl Roster {
     pub(super) fn hide(&mut self, session: u64, thread: &str) {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.shown.remove(thread);
-        }
-    }
-
-    /// Sends to one session.
-    pub(super) fn send(&self, session: u64, envelope: Envelope) {
-        if let Some(session) = self.sessions.get(&session) {
-            session.offer(envelope);
         }
     }
 
@@ -220,33 +220,40 @@ impl Roster {
         self.sessions.values().filter(follows).for_each(|s| s.offer(envelope.clone()));
     }
 
-    /// Asks everyone it is for, and remembers who was asked.
-    pub(super) fn ask(&mut self, key: Key, to: Audience<'_>, envelope: &Envelope) {
-        for session in self.sessions.values_mut().filter(|s| s.hears(to)) {
-            session.asked.insert(key);
-            session.offer(envelope.clone());
+    /// Asks these devices, and remembers that they were.
+    pub(super) fn ask(&mut self, key: Key, devices: impl IntoIterator<Item = NodeId>, envelope: &Envelope) {
+        for device in devices {
+            self.asked.entry(device).or_default().insert(key);
+            self.logs.push(device, envelope.clone());
         }
     }
 
-    /// What a session was asked and isn't over.
-    pub(super) fn asked(&self, session: u64) -> Option<&BTreeSet<Key>> {
-        self.sessions.get(&session).map(|s| &s.asked)
+    /// What a device was asked and isn't over.
+    pub(super) fn asked(&self, device: NodeId) -> BTreeSet<Key> {
+        self.asked.get(&device).cloned().unwrap_or_default()
     }
 
-    /// Asks one session all of this, in place of what it was asked before.
+    /// Asks one session all of this, in place of what its device was asked before.
     pub(super) fn ask_anew(&mut self, session: u64, keys: BTreeSet<Key>, envelopes: Vec<Envelope>) {
         let Some(session) = self.sessions.get_mut(&session) else { return };
-        session.asked = keys;
-        envelopes.into_iter().for_each(|envelope| session.offer(envelope));
+        self.asked.insert(session.device, keys);
+        if !session.replaced {
+            envelopes.into_iter().for_each(|envelope| session.line.say(envelope));
+        }
     }
 
     /// Tells everyone who was asked that it is over.
     pub(super) fn resolve(&mut self, resolved: &Resolved) {
-        for session in self.sessions.values_mut().filter(|s| !s.replaced) {
-            if session.asked.remove(&resolved.key) {
-                session.offer(Envelope::Resolved(resolved.clone()));
+        for (device, asked) in &mut self.asked {
+            if asked.remove(&resolved.key) {
+                self.logs.push(*device, Envelope::Resolved(resolved.clone()));
             }
         }
+    }
+
+    /// Tells these devices something that must not be lost.
+    pub(super) fn log(&self, devices: impl IntoIterator<Item = NodeId>, envelope: &Envelope) {
+        devices.into_iter().for_each(|device| self.logs.push(device, envelope.clone()));
     }
 }
 

@@ -14,11 +14,18 @@ use super::roster::{Audience, Ticket};
 use super::truth::whole;
 use crate::host::devices::now_ms;
 use crate::host::folders;
+use crate::host::logs::Line;
 
 impl Actor {
     /// A phone is there: it learns what this host is, what it may do, and everything that waits for a decision.
-    pub(super) fn attach(&mut self, device: NodeId, sender: channel::Sender, reply: oneshot::Sender<Ticket>) {
-        let ticket = self.roster.attach(device, sender);
+    pub(super) fn attach(
+        &mut self,
+        device: NodeId,
+        sender: channel::Sender,
+        line: Line,
+        reply: oneshot::Sender<Ticket>,
+    ) {
+        let ticket = self.roster.attach(device, sender, line);
         let session = ticket.session;
         self.entitle(session, device);
         self.ask_anew(session);
@@ -32,8 +39,7 @@ impl Actor {
         self.about.mark_unchanged();
         for (session, device) in self.roster.sessions() {
             let is_new = self.entitle(session, device);
-            let seen = self.seen(session);
-            if self.roster.asked(session).is_some_and(|asked| *asked != seen) {
+            if self.roster.asked(device) != self.seen(session) {
                 self.ask_anew(session);
             }
             for (thread, shown) in self.roster.watched_by(session) {

@@ -8,20 +8,24 @@ mod matrix;
 mod truth;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use farhelm_core::codex::approval::{Act, Approval, Outcome};
-use farhelm_core::codex::decision::Decision;
-use farhelm_core::codex::question::Question;
+use farhelm_core::codex::decision::{Decision, SignedDecision};
+use farhelm_core::codex::question::{Answers, Question};
 use farhelm_core::codex::thread::{Status, Thread};
 use farhelm_core::identity::Identity;
 use farhelm_core::policy::{Folders, Grant, Right, Rules};
 use farhelm_core::session::PairingSecret;
 use farhelm_core::session::host::Hello;
+use farhelm_core::session::log::Position;
 use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::{CodexState, DecisionRefusal, FailedBy, Resolved};
+use farhelm_core::wire::envelope::{Attach, CodexState, DecisionRefusal, Entry, FailedBy, Logged, Resolved};
 use farhelm_core::wire::limits;
 use farhelm_overlay::channel::{Channel, Wire};
+use farhelm_store::Journal;
+use serde_bytes::{ByteArray, ByteBuf};
 use serde_json::{Value, json};
 use tokio::io::duplex;
 use tokio::time::timeout;
@@ -29,9 +33,11 @@ use tokio::time::timeout;
 use super::actor::Learned;
 use super::request::answer;
 use super::*;
+use crate::host::acts;
 use crate::host::app_server::tests::fake::{Fake, Peer};
 use crate::host::devices::Grants;
 use crate::host::folders::HostFolders;
+use crate::host::logs;
 
 /// Far beyond what any of these takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,10 +56,12 @@ struct Stage {
     /// Its connection; none while it is gone.
     codex: Option<Peer>,
     bridge: Bridge,
+    logs: Logs,
     about: watch::Sender<HostState>,
     grants: watch::Sender<Grants>,
     folders: watch::Sender<Arc<HostFolders>>,
     rules: watch::Sender<Rules>,
+    generation: AtomicU64,
 }
 
 impl Stage {
@@ -81,9 +89,13 @@ impl Stage {
         let (rules, seen_rules) = watch::channel(Rules::default());
         let access = Access { grants: seen_grants, folders: seen_folders, rules: seen_rules, keeper: None };
         let (id, stop) = (host().node_id(), CancellationToken::new());
-        let bridge = Bridge::start(id, desk.app_server, desk.events, seen, access, stop);
+        let journal = Arc::new(Journal::in_memory().expect("a journal"));
+        let (logs, work) = Logs::start(journal, |_| true, stop.clone()).expect("an empty journal");
+        let bridge = Bridge::start(id, desk.app_server, desk.events, seen, access, logs.clone(), stop);
+        tokio::spawn(acts::run(work, bridge.clone(), logs.clone()));
         let codex = Some(within(fake.initialized()).await);
-        let mut stage = Self { fake, codex, bridge, about, grants, folders, rules };
+        let mut stage =
+            Self { fake, codex, bridge, logs, about, grants, folders, rules, generation: AtomicU64::new(1) };
         stage.answers("thread/loaded/list", json!({"data": threads})).await;
         stage
     }
@@ -112,9 +124,14 @@ impl Stage {
         self.grant(seed, grant);
         let identity = Identity::from_seed(&[seed; 32]);
         let (channel, at_host) = channels(&identity).await;
-        let attached = self.bridge.attach(identity.node_id(), at_host.sender()).await.expect("the bridge lives");
-        let mut phone = Phone { identity, channel, attached, _at_host: at_host };
-        assert!(matches!(phone.told().await, Envelope::Host(_)));
+        let position = Position { log: ByteArray::new(rand::random()), first: 1, heard: None };
+        let attach = Attach { generation: self.generation.fetch_add(1, Ordering::Relaxed), position };
+        let path = self.logs.attach(identity.node_id(), attach, at_host.sender()).await.expect("a path");
+        let attached = self.bridge.attach(identity.node_id(), at_host.sender(), path.line()).await;
+        let attached = attached.expect("the bridge lives");
+        let mut phone = Phone { identity, channel, attached, path, said: AtomicU64::new(0), _at_host: at_host };
+        // What streams may overtake what is said in order with the log.
+        while !matches!(phone.told().await, Envelope::Host(_)) {}
         phone
     }
 
@@ -151,12 +168,28 @@ struct Phone {
     identity: Identity,
     channel: Channel,
     attached: Attached,
+    path: logs::Path,
+    said: AtomicU64,
     _at_host: Channel,
 }
 
 impl Phone {
+    /// The next thing it is told, logged or not.
     async fn told(&mut self) -> Envelope {
-        within(self.channel.receive()).await.expect("an envelope")
+        loop {
+            match within(self.channel.receive()).await.expect("an envelope") {
+                Envelope::Attached(_) | Envelope::Ack(_) => {}
+                Envelope::Entry(entry) => return Logged::decode(&entry.body).expect("an envelope").envelope,
+                envelope => return envelope,
+            }
+        }
+    }
+
+    /// Logs something for the host.
+    async fn logs(&self, envelope: Envelope) {
+        let act = Some(ByteArray::new(rand::random()));
+        let body = ByteBuf::from(Logged { act, envelope }.encode());
+        self.path.entry(Entry { seq: self.said.fetch_add(1, Ordering::Relaxed) + 1, body }).await;
     }
 
     /// Waits for an approval, told of anew or in the list of those that are open.
@@ -207,7 +240,7 @@ impl Phone {
 
     async fn decides(&self, approval: &Approval, decision: Decision) {
         let signed = SignedDecision::sign(&self.identity, host().node_id(), approval, decision).expect("shown whole");
-        self.attached.decide(signed).await;
+        self.logs(Envelope::Decision(signed)).await;
     }
 }
 
@@ -285,7 +318,10 @@ async fn a_removed_phones_decision_has_no_effect() {
     let (mut removed, mut other) = (stage.phone(2).await, stage.phone(3).await);
     stage.asks(0, "make").await;
     let approval = removed.asked().await;
-    stage.bridge.cut(removed.identity.node_id()).await;
+    let device = removed.identity.node_id();
+    stage.grants.send_modify(|grants| drop(Arc::make_mut(grants).remove(&device)));
+    stage.bridge.cut(device).await;
+    stage.logs.forget(device).await;
     // It was on its way when the device was removed.
     removed.decides(&approval, Decision::Accept).await;
     assert_eq!(within(removed.attached.ended()).await, Some(CloseReason::Revoked));
@@ -309,7 +345,7 @@ async fn a_phone_that_does_not_read_is_cut_and_the_others_go_on() {
             stage.about.send_modify(|about| about.relays = vec![format!("{round}{relay}")]);
             let told = async { while !matches!(other.told().await, Envelope::Host(_)) {} };
             tokio::select! {
-                ended = deaf.attached.ended() => return ended,
+                ended = deaf.path.ended() => return ended,
                 () = told => {}
             }
         }
@@ -408,9 +444,9 @@ async fn a_question_is_told_at_attach_and_answered_once() {
     assert_eq!(second.questioned().await, shown);
 
     let answers = Answers::new(&shown, [("q".to_owned(), vec!["A".to_owned()])].into()).expect("an answer");
-    first.attached.answer(answers.clone()).await;
+    first.logs(Envelope::Answers(answers.clone())).await;
     assert_eq!(first.decided().await, Ok(()));
-    second.attached.answer(answers).await;
+    second.logs(Envelope::Answers(answers)).await;
     assert_eq!(second.decided().await, Err(DecisionRefusal::Over));
     assert_eq!(stage.heard().await, json!({"id": 6, "result": {"answers": {"q": {"answers": ["A"]}}}}));
     stage.tells("serverRequest/resolved", json!({"threadId": "t", "requestId": 6})).await;

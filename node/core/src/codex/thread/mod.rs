@@ -37,7 +37,7 @@ pub use facts::{Goal, GoalStatus, Note, NoteKind, Plan, Step, StepStatus, Usage}
 pub use item::{Item, ItemKind, Progress};
 pub use pages::{Hit, Page, Placed};
 pub use read::Error;
-pub use reduce::{Applied, id_of};
+pub use reduce::{Applied, completed, id_of};
 pub use summary::Summary;
 
 /// A thread with the turns that are kept.

@@ -29,6 +29,14 @@ pub fn id_of(params: &Value) -> Option<&str> {
     id.filter(|id| !id.is_empty() && id.len() <= ID)
 }
 
+/// The turn of a `turn/completed`, and how it ended.
+pub fn completed(params: &Value) -> Option<(String, TurnStatus)> {
+    // The reducer reads it, on a thread that has nothing else.
+    let mut thread = Thread { id: id_of(params)?.into(), ..Thread::default() };
+    thread.apply("turn/completed", params);
+    thread.turns.pop().map(|Turn { id, status, .. }| (id, status))
+}
+
 impl Thread {
     /// Takes one notification. A thread without an id takes that of the first `thread/started`.
     pub fn apply(&mut self, method: &str, params: &Value) -> Applied {

@@ -30,6 +30,11 @@ impl Incoming {
         self.heard
     }
 
+    /// What is stored once everything is that was taken.
+    pub fn taken(&self) -> Option<Heard> {
+        self.heard.map(|heard| Heard { upto: self.taken, ..heard })
+    }
+
     /// The peer says from where it sends. After a reset the new position is to be stored like an entry.
     pub fn attach(&mut self, log: LogId, first: u64) -> Begun {
         let before = first.saturating_sub(1);

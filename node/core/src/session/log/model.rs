@@ -158,8 +158,10 @@ impl World {
         // A side that took something and hasn't stored it doesn't say that it has it.
         b.inbox.push_back(Message::Position(a.position()));
         a.inbox.push_back(Message::Position(b.position()));
-        a.outgoing.begin();
+        let early = a.outgoing.early(16);
+        a.outgoing.begin(early.last().map_or(0, |(seq, _)| *seq));
         a.begun = true;
+        b.inbox.extend(early.into_iter().map(|(seq, body)| Message::Entry(seq, body)));
         b.inbox.extend(a.send());
     }
 

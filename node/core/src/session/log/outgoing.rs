@@ -80,9 +80,28 @@ impl Outgoing {
         self.stored = self.stored.max(upto.min(self.next - 1));
     }
 
-    /// A path begins on which nothing is known yet of the peer: what it may have is sent again.
-    pub fn begin(&mut self) {
-        self.path = Some(self.first() - 1);
+    /// What may go out in the first flight of a path, before the peer says what it has: entries from the first one on,
+    /// as many as are stored and `bytes` hold. Say [`flew`](Self::flew) when they do.
+    pub fn early(&self, bytes: usize) -> Vec<(u64, Vec<u8>)> {
+        let (first, mut room) = (self.first(), bytes);
+        let numbered = (first..=self.stored).zip(&self.entries);
+        let fits = numbered.take_while(|(_, body)| {
+            let fits = body.len() <= room;
+            room = room.saturating_sub(body.len());
+            fits
+        });
+        fits.map(|(seq, body)| (seq, body.clone())).collect()
+    }
+
+    /// Everything up to `last` went out early, or may have.
+    pub fn flew(&mut self, last: u64) {
+        self.sent = self.sent.max(last.min(self.stored));
+    }
+
+    /// A path begins on which everything up to `after` went out early: the rest follows.
+    pub fn begin(&mut self, after: u64) {
+        self.flew(after);
+        self.path = Some(after.max(self.first() - 1));
     }
 
     /// The peer says what it has, at the beginning of a path.
@@ -129,15 +148,15 @@ impl Outgoing {
         Ok(self.first() > first)
     }
 
-    /// Takes an entry back that was never sent; says whether it could be. Only the last one can: numbers are dense.
+    /// Empties an entry that was never sent: it says nothing then, and keeps its number, as they are dense. Says whether
+    /// it could be.
     pub fn withdraw(&mut self, seq: u64) -> bool {
-        let is_last = seq + 1 == self.next && seq > self.sent;
-        if is_last && let Some(body) = self.entries.pop_back() {
-            self.bytes -= body.len();
-            self.next = seq;
-            self.stored = self.stored.min(seq - 1);
-        }
-        is_last
+        let place = seq.checked_sub(self.first()).and_then(|place| usize::try_from(place).ok());
+        let unsent = place.filter(|_| seq > self.sent).and_then(|place| self.entries.get_mut(place));
+        let Some(body) = unsent else { return false };
+        self.bytes -= body.len();
+        body.clear();
+        true
     }
 }
 
@@ -162,12 +181,12 @@ mod tests {
     fn nothing_is_sent_before_it_is_stored_or_without_a_path() {
         let mut log = Outgoing::new(LOG);
         log.push(vec![1]).unwrap();
-        log.begin();
+        log.begin(0);
         assert_eq!(log.poll(), None);
         log.stored(1);
         log.detach();
         assert_eq!(log.poll(), None);
-        log.begin();
+        log.begin(0);
         assert_eq!(log.poll(), Some((1, &[1][..])));
         assert_eq!(log.poll(), None);
     }
@@ -175,12 +194,12 @@ mod tests {
     #[test]
     fn what_is_acknowledged_is_forgotten_and_the_rest_is_sent_again_on_the_next_path() {
         let mut log = with(3);
-        log.begin();
+        log.begin(0);
         assert_eq!(polled(&mut log), [1, 2, 3]);
         assert_eq!(log.ack(2), Ok(true));
         assert_eq!(log.ack(2), Ok(false));
         assert_eq!((log.first(), log.bytes()), (3, 1));
-        log.begin();
+        log.begin(0);
         assert_eq!(polled(&mut log), [3]);
         assert_eq!(log.attach(Some(Heard { log: LOG, upto: 3 })), Ok(Begun::Resumed));
         assert_eq!((log.first(), log.next()), (4, 4));
@@ -189,7 +208,7 @@ mod tests {
     #[test]
     fn an_acknowledgement_of_what_was_never_sent_changes_nothing() {
         let mut log = with(3);
-        log.begin();
+        log.begin(0);
         log.poll();
         assert_eq!(log.ack(2), Err(Error::BeyondSent { upto: 2, sent: 1 }));
         let heard = Heard { log: LOG, upto: 9 };
@@ -200,7 +219,7 @@ mod tests {
     #[test]
     fn a_peer_that_knows_another_log_or_lost_what_it_had_is_told_of_the_reset() {
         let mut log = with(3);
-        log.begin();
+        log.begin(0);
         polled(&mut log);
         log.ack(2).unwrap();
         for heard in [None, Some(Heard { log: LogId::new([2; 16]), upto: 3 }), Some(Heard { log: LOG, upto: 1 })] {
@@ -219,14 +238,28 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_never_sent_can_be_taken_back() {
-        let mut log = with(2);
-        log.begin();
+    fn only_what_was_never_sent_can_be_taken_back_and_its_number_stays() {
+        let mut log = with(3);
+        log.begin(0);
         log.poll();
         assert!(!log.withdraw(1), "sent");
         assert!(log.withdraw(2));
-        assert_eq!((log.next(), log.poll()), (2, None));
-        assert_eq!(log.push(vec![7]), Ok(2));
+        assert!(!log.withdraw(9), "unknown");
+        assert_eq!(log.poll(), Some((2, &[][..])));
+        assert_eq!(log.poll(), Some((3, &[2][..])));
+        assert_eq!(log.bytes(), 2);
+    }
+
+    #[test]
+    fn what_goes_out_early_is_stored_and_does_not_go_out_twice() {
+        let mut log = with(3);
+        assert_eq!(log.push(vec![9]), Ok(4));
+        assert_eq!(log.early(2).len(), 2);
+        let early = log.early(100);
+        assert_eq!(early.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 2, 3], "the fourth isn't stored");
+        log.begin(2);
+        assert_eq!(polled(&mut log), [3]);
+        assert_eq!(log.ack(3), Ok(true));
     }
 
     #[test]

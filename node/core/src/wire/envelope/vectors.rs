@@ -170,6 +170,13 @@ fn position(heard: Option<u64>) -> Position {
     Position { log: ByteArray::new(counting(0x81)), first: 3, heard }
 }
 
+fn logged(act: Option<ByteArray<16>>, envelope: Envelope) -> ByteBuf {
+    let logged = Logged { act, envelope };
+    let body = logged.encode();
+    assert_eq!(Logged::decode(&body), Ok(logged));
+    ByteBuf::from(body)
+}
+
 /// At least one of every kind, and one of every form that differs.
 pub(crate) fn envelopes() -> Vec<Envelope> {
     let id = ByteArray::new(counting(0x51));
@@ -215,7 +222,8 @@ pub(crate) fn envelopes() -> Vec<Envelope> {
             params: ByteBuf::from(r#"{"item":{"id":"i1","type":"agentMessage"},"threadId":"t1","turnId":"u1"}"#),
         }),
         Envelope::Digest(thread().digest()),
-        Envelope::Entry(Entry { seq: 5, body: ByteBuf::from(Envelope::Ping(Beat { n: 1 }).encode()) }),
+        Envelope::Entry(Entry { seq: 5, body: logged(Some(id), decided(Ok(()))) }),
+        Envelope::Entry(Entry { seq: 6, body: logged(None, Envelope::Approval(command())) }),
         Envelope::Ack(Ack { upto: 5 }),
         Envelope::Credit(Credit { received: 8192 }),
         Envelope::Rekeying(Rekeying::Rekey(Share { epoch: 1, key: ByteArray::new(counting(0x41)) })),

@@ -1,0 +1,454 @@
+//! The task behind [`super::Logs`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use farhelm_core::identity::NodeId;
+use farhelm_core::session::log::LogId;
+use farhelm_core::wire::Envelope;
+use farhelm_core::wire::envelope::{Ack, Attach, Attached, CloseReason, Entry};
+use farhelm_overlay::channel;
+use farhelm_store::Journal;
+use farhelm_store::journal::{ActId, Change, Stage};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::device::{Asked, Device};
+use super::{Fate, Refused, Work};
+use crate::host::devices::now_ms;
+
+/// Changes written at once; what comes beyond waits for the next write.
+const BATCH: usize = 256;
+
+/// What the keeper is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    Attach {
+        device: NodeId,
+        attach: Attach,
+        sender: channel::Sender,
+        reply: oneshot::Sender<Result<Attachment, Refused>>,
+    },
+    Detach {
+        device: NodeId,
+        number: u64,
+    },
+    Entry {
+        device: NodeId,
+        number: u64,
+        entry: Entry,
+    },
+    Ack {
+        device: NodeId,
+        number: u64,
+        upto: u64,
+    },
+    Say {
+        number: u64,
+        envelope: Box<Envelope>,
+    },
+    Push {
+        device: NodeId,
+        body: Vec<u8>,
+    },
+    Forwarded {
+        device: NodeId,
+        act: ActId,
+        reply: oneshot::Sender<Noted>,
+    },
+    Done {
+        device: NodeId,
+        act: ActId,
+        answer: Vec<u8>,
+        reply: oneshot::Sender<Noted>,
+    },
+    Forget {
+        device: NodeId,
+        reply: oneshot::Sender<()>,
+    },
+    Note(Change),
+}
+
+/// A path that has begun.
+#[derive(Debug)]
+pub(super) struct Attachment {
+    pub(super) number: u64,
+    pub(super) superseded: bool,
+    pub(super) fate: watch::Receiver<Fate>,
+}
+
+/// What became of a note on an act.
+#[derive(Debug)]
+pub(super) enum Noted {
+    Stored,
+    Unwanted,
+    Failed,
+}
+
+/// What is due once the changes before it are stored, in this order.
+#[derive(Debug)]
+enum Due {
+    Begun {
+        device: NodeId,
+        attached: Attached,
+        path: Path,
+        number: u64,
+        reply: oneshot::Sender<Result<Attachment, Refused>>,
+    },
+    Taken {
+        device: NodeId,
+        number: u64,
+        upto: u64,
+        work: Option<Box<Work>>,
+    },
+    Pushed {
+        device: NodeId,
+        upto: u64,
+    },
+    Said {
+        number: u64,
+        envelope: Box<Envelope>,
+    },
+    Noted(oneshot::Sender<Noted>),
+    Forgotten(oneshot::Sender<()>),
+}
+
+#[derive(Debug)]
+struct Path {
+    device: NodeId,
+    sender: channel::Sender,
+    fate: watch::Sender<Fate>,
+}
+
+impl Path {
+    fn end(&self, reason: Option<CloseReason>) {
+        self.fate.send_if_modified(|fate| {
+            let was_live = *fate == Fate::Live;
+            if was_live {
+                *fate = Fate::Ended(reason);
+            }
+            was_live
+        });
+    }
+
+    /// A phone that doesn't keep up loses its path; what is logged waits for the next one.
+    fn offer(&self, envelope: Envelope) -> bool {
+        let taken = self.sender.offer(envelope).is_ok();
+        if !taken {
+            self.end(None);
+        }
+        taken
+    }
+}
+
+/// Everything that is written at once.
+#[derive(Debug, Default)]
+struct Batch {
+    changes: Vec<Change>,
+    due: Vec<Due>,
+}
+
+pub(super) struct Keeper {
+    journal: Arc<Journal>,
+    devices: HashMap<NodeId, Device>,
+    paths: BTreeMap<u64, Path>,
+    /// The path on which each device is sent its log.
+    current: HashMap<NodeId, u64>,
+    next: u64,
+    work: mpsc::Sender<Work>,
+    overrun: Arc<AtomicBool>,
+    /// Trims that may wait for the next write: doing them late costs nothing.
+    trims: Vec<Change>,
+    left: Vec<Work>,
+}
+
+impl Keeper {
+    pub(super) fn open(
+        journal: Arc<Journal>,
+        work: mpsc::Sender<Work>,
+        overrun: Arc<AtomicBool>,
+        is_paired: impl Fn(NodeId) -> bool,
+    ) -> Result<Self, farhelm_store::Error> {
+        let (gone, paired): (Vec<_>, Vec<_>) = journal.peers()?.into_iter().partition(|peer| !is_paired(*peer));
+        // A revocation was stored, and the host ended before this was forgotten.
+        journal.write(&gone.into_iter().map(Change::Forget).collect::<Vec<_>>())?;
+        let devices = read(&journal, paired)?;
+        let left = devices.values().flat_map(left_of).collect();
+        let (paths, current, trims) = Default::default();
+        Ok(Self { journal, devices, paths, current, next: 0, work, overrun, trims, left })
+    }
+
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        for work in std::mem::take(&mut self.left) {
+            let _ = self.work.send(work).await;
+        }
+        while let Some(first) = commands.recv().await {
+            let mut batch = Batch::default();
+            self.obey(first, &mut batch);
+            while batch.changes.len() < BATCH
+                && let Ok(next) = commands.try_recv()
+            {
+                self.obey(next, &mut batch);
+            }
+            self.write(batch).await;
+        }
+    }
+
+    fn obey(&mut self, command: Command, batch: &mut Batch) {
+        if self.overrun.swap(false, Ordering::AcqRel) {
+            tracing::warn!("more was said than could be logged; every phone is told everything anew");
+            self.devices.keys().copied().collect::<Vec<_>>().into_iter().for_each(|device| self.give_up(device, batch));
+        }
+        match command {
+            Command::Attach { device, attach, sender, reply } => self.attach(device, &attach, sender, reply, batch),
+            Command::Detach { device, number } => self.detach(device, number),
+            Command::Entry { device, number, entry } => self.take(device, number, &entry, batch),
+            Command::Ack { device, number, upto } => self.ack(device, number, upto),
+            Command::Say { number, envelope } => batch.due.push(Due::Said { number, envelope }),
+            Command::Push { device, body } => self.push(device, body, batch),
+            Command::Forwarded { device, act, reply } => self.forwarded(device, act, reply, batch),
+            Command::Done { device, act, answer, reply } => self.done(device, act, answer, reply, batch),
+            Command::Forget { device, reply } => {
+                self.devices.remove(&device);
+                self.end_paths(device, Some(CloseReason::Revoked));
+                batch.changes.push(Change::Forget(device));
+                batch.due.push(Due::Forgotten(reply));
+            }
+            Command::Note(change) => batch.changes.push(change),
+        }
+    }
+
+    fn attach(
+        &mut self,
+        device: NodeId,
+        attach: &Attach,
+        sender: channel::Sender,
+        reply: oneshot::Sender<Result<Attachment, Refused>>,
+        batch: &mut Batch,
+    ) {
+        let logs = self.devices.entry(device).or_insert_with(|| Device::restore(device, Default::default(), fresh()));
+        match logs.attach(attach) {
+            Ok((attached, changes)) => {
+                batch.changes.extend(changes);
+                self.next += 1;
+                let path = Path { device, sender, fate: watch::Sender::new(Fate::Live) };
+                batch.due.push(Due::Begun { device, attached, path, number: self.next, reply });
+                if attached.superseded.is_none() {
+                    // Nothing goes to the older path from now on, and what comes from it is late.
+                    self.current.remove(&device);
+                }
+            }
+            Err(error) => drop(reply.send(Err(error.into()))),
+        }
+    }
+
+    fn detach(&mut self, device: NodeId, number: u64) {
+        self.paths.remove(&number);
+        if self.current.get(&device) == Some(&number) {
+            self.current.remove(&device);
+            self.devices.get_mut(&device).into_iter().for_each(Device::detach);
+        }
+    }
+
+    fn take(&mut self, device: NodeId, number: u64, entry: &Entry, batch: &mut Batch) {
+        // What an older path still brings, comes again on the newer one.
+        if self.current.get(&device) != Some(&number) {
+            return;
+        }
+        let Some(logs) = self.devices.get_mut(&device) else { return };
+        match logs.take(entry, now_ms()) {
+            Ok((asked, changes)) => {
+                batch.changes.extend(changes);
+                let work = match asked {
+                    Asked::Act(act, envelope) => Some(Box::new(Work { device, act, stage: Stage::Received, envelope })),
+                    Asked::Answered | Asked::Known => None,
+                };
+                let pushed = logs.last();
+                batch.due.push(Due::Taken { device, number, upto: entry.seq, work });
+                batch.due.push(Due::Pushed { device, upto: pushed });
+            }
+            Err(refused) => {
+                tracing::warn!(%device, %refused, "a path ends: its entry can't be taken");
+                self.end(number, None);
+            }
+        }
+    }
+
+    fn ack(&mut self, device: NodeId, number: u64, upto: u64) {
+        let is_known = self.paths.get(&number).is_some_and(|path| path.device == device);
+        match self.devices.get_mut(&device).filter(|_| is_known).map(|logs| logs.ack(upto)) {
+            Some(Ok(trim)) => self.trims.extend(trim),
+            Some(Err(error)) => {
+                tracing::warn!(%device, %error, "a path ends: its acknowledgement makes no sense");
+                self.end(number, None);
+            }
+            None => {}
+        }
+    }
+
+    fn push(&mut self, device: NodeId, body: Vec<u8>, batch: &mut Batch) {
+        let logs = self.devices.entry(device).or_insert_with(|| Device::restore(device, Default::default(), fresh()));
+        match logs.push(body) {
+            Ok(changes) => {
+                batch.changes.extend(changes);
+                batch.due.push(Due::Pushed { device, upto: logs.last() });
+            }
+            Err(full) => {
+                tracing::info!(%device, %full, "its log begins anew");
+                self.give_up(device, batch);
+            }
+        }
+    }
+
+    fn forwarded(&mut self, device: NodeId, act: ActId, reply: oneshot::Sender<Noted>, batch: &mut Batch) {
+        match self.devices.get_mut(&device).and_then(|logs| logs.forwarded(act)) {
+            Some(change) => {
+                batch.changes.push(change);
+                batch.due.push(Due::Noted(reply));
+            }
+            None => drop(reply.send(Noted::Unwanted)),
+        }
+    }
+
+    fn done(&mut self, device: NodeId, act: ActId, answer: Vec<u8>, reply: oneshot::Sender<Noted>, batch: &mut Batch) {
+        let Some(logs) = self.devices.get_mut(&device) else { return drop(reply.send(Noted::Unwanted)) };
+        let Some((changes, pushed)) = logs.done(act, answer) else { return drop(reply.send(Noted::Unwanted)) };
+        batch.changes.extend(changes);
+        batch.due.push(Due::Pushed { device, upto: logs.last() });
+        batch.due.push(Due::Noted(reply));
+        if pushed.is_err() {
+            // The device asks again after the reset.
+            self.give_up(device, batch);
+        }
+    }
+
+    /// A device's log begins anew; its path ends, and the next one tells it so.
+    fn give_up(&mut self, device: NodeId, batch: &mut Batch) {
+        if let Some(logs) = self.devices.get_mut(&device) {
+            batch.changes.extend(logs.give_up(fresh()));
+        }
+        self.end_paths(device, None);
+    }
+
+    fn end(&self, number: u64, reason: Option<CloseReason>) {
+        if let Some(path) = self.paths.get(&number) {
+            path.end(reason);
+        }
+    }
+
+    fn end_paths(&mut self, device: NodeId, reason: Option<CloseReason>) {
+        self.current.remove(&device);
+        self.paths.values().filter(|path| path.device == device).for_each(|path| path.end(reason));
+    }
+
+    // Writing, and what follows.
+
+    async fn write(&mut self, mut batch: Batch) {
+        if !batch.changes.is_empty() {
+            batch.changes.append(&mut self.trims);
+            let (journal, changes) = (self.journal.clone(), std::mem::take(&mut batch.changes));
+            let written = tokio::task::spawn_blocking(move || journal.write(&changes)).await;
+            if let Ok(Err(error)) = &written {
+                tracing::error!(%error, "nothing can be stored; no phone is served until it can");
+            }
+            if !matches!(written, Ok(Ok(()))) {
+                return self.fail(batch.due).await;
+            }
+        }
+        for due in batch.due {
+            self.carry_out(due).await;
+        }
+    }
+
+    async fn carry_out(&mut self, due: Due) {
+        match due {
+            Due::Begun { device, attached, path, number, reply } => self.begun(device, attached, path, number, reply),
+            Due::Taken { device, number, upto, work } => {
+                let acknowledged = self.devices.get_mut(&device).and_then(|logs| logs.stored_incoming(upto));
+                if let (Some(path), Some(upto)) = (self.paths.get(&number), acknowledged) {
+                    path.offer(Envelope::Ack(Ack { upto }));
+                }
+                if let Some(work) = work {
+                    let _ = self.work.send(*work).await;
+                }
+            }
+            Due::Pushed { device, upto } => {
+                if let Some(logs) = self.devices.get_mut(&device) {
+                    logs.stored_outgoing(upto);
+                    self.flush(device);
+                }
+            }
+            Due::Said { number, envelope } => {
+                if let Some(path) = self.paths.get(&number) {
+                    path.offer(*envelope);
+                }
+            }
+            Due::Noted(reply) => drop(reply.send(Noted::Stored)),
+            Due::Forgotten(reply) => drop(reply.send(())),
+        }
+    }
+
+    fn begun(
+        &mut self,
+        device: NodeId,
+        attached: Attached,
+        path: Path,
+        number: u64,
+        reply: oneshot::Sender<Result<Attachment, Refused>>,
+    ) {
+        let attachment = Attachment { number, superseded: attached.superseded.is_some(), fate: path.fate.subscribe() };
+        path.offer(Envelope::Attached(attached));
+        self.paths.insert(number, path);
+        if attached.superseded.is_none() {
+            self.current.insert(device, number);
+            self.flush(device);
+        }
+        if reply.send(Ok(attachment)).is_err() {
+            self.detach(device, number);
+        }
+    }
+
+    /// Sends what waits for a device.
+    fn flush(&mut self, device: NodeId) {
+        let path = self.current.get(&device).and_then(|number| self.paths.get(number));
+        let (Some(path), Some(logs)) = (path, self.devices.get_mut(&device)) else { return };
+        while let Some(entry) = logs.poll() {
+            if !path.offer(Envelope::Entry(entry)) {
+                return;
+            }
+        }
+    }
+
+    /// Nothing of a batch was stored: nobody hears of it, and what is known here is read anew.
+    async fn fail(&mut self, due: Vec<Due>) {
+        for due in due {
+            match due {
+                Due::Begun { reply, .. } => drop(reply.send(Err(Refused::StoreFailed))),
+                Due::Noted(reply) => drop(reply.send(Noted::Failed)),
+                _ => {}
+            }
+        }
+        self.paths.values().for_each(|path| path.end(Some(CloseReason::StoreFailed)));
+        self.current.clear();
+        let (journal, known) = (self.journal.clone(), self.devices.keys().copied().collect::<Vec<_>>());
+        match tokio::task::spawn_blocking(move || read(&journal, known)).await {
+            Ok(Ok(devices)) => self.devices = devices,
+            Ok(Err(error)) => tracing::error!(%error, "what was stored can't be read"),
+            Err(error) => tracing::error!(%error, "what was stored was not read"),
+        }
+    }
+}
+
+fn read(journal: &Journal, peers: Vec<NodeId>) -> Result<HashMap<NodeId, Device>, farhelm_store::Error> {
+    let device = |peer| Ok((peer, Device::restore(peer, journal.read(peer)?, fresh())));
+    peers.into_iter().map(device).collect()
+}
+
+fn left_of(device: &Device) -> Vec<Work> {
+    let work = |(act, stage, envelope)| Work { device: device.id(), act, stage, envelope };
+    device.left().into_iter().map(work).collect()
+}
+
+fn fresh() -> LogId {
+    LogId::new(rand::random())
+}
