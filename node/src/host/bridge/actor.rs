@@ -158,6 +158,8 @@ pub(super) struct Actor {
     pub(super) logs: Logs,
     /// Codex hasn't said yet which threads are loaded.
     pub(super) listing: bool,
+    /// A resume was answered not long ago; what its thread waits for is asked only after that.
+    pub(super) settling: bool,
     /// Decisions on what isn't known yet.
     pub(super) held: Vec<Held>,
 }
@@ -197,6 +199,7 @@ impl Actor {
             roster: Roster::new(logs.clone()),
             logs,
             listing: true,
+            settling: false,
             held: Vec::new(),
         }
     }
@@ -246,6 +249,9 @@ impl Actor {
         self.followed.look_again();
         self.settle_all();
         self.settle_doubts();
+        if !replace(&mut self.settling, false) {
+            self.let_go_of_held();
+        }
         self.decline_expired();
         self.compare_changed();
     }
@@ -331,6 +337,7 @@ impl Actor {
         }
         self.settle_doubt(thread);
         self.judge_waiting(thread);
+        self.settling = true;
         self.let_go_of_held();
     }
 

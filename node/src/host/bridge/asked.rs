@@ -162,8 +162,15 @@ impl Actor {
     fn may_be_asked_yet(&self, key: Key) -> bool {
         match self.epoch {
             None => true,
-            Some(_) => *key.epoch == self.process && (self.listing || !self.resuming.is_empty()),
+            Some(_) => {
+                *key.epoch == self.process && (self.listing || !self.resuming.is_empty() || self.is_about_to_ask())
+            }
         }
+    }
+
+    /// Whether a thread was resumed that waits for something, and hasn't asked it yet.
+    fn is_about_to_ask(&self) -> bool {
+        self.settling && self.followed.waiting().any(|thread| !self.ledger.is_asked_on(thread))
     }
 
     /// What was said on matters that Codex doesn't ask any more is too late.

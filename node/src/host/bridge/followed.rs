@@ -129,6 +129,15 @@ impl Followed {
         self.threads.values_mut().for_each(|entry| entry.subscribed = false);
     }
 
+    /// The threads that wait for an approval or an answer, as Codex says.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &str> {
+        let waits = |thread: &Thread| match thread.status {
+            Status::Active { waiting_on_approval, waiting_on_input } => waiting_on_approval || waiting_on_input,
+            _ => false,
+        };
+        self.threads.values().filter(move |e| e.subscribed && waits(&e.thread)).map(|e| &*e.thread.id)
+    }
+
     /// Whether a turn is under way.
     pub(super) fn is_working(&self) -> bool {
         self.threads.values().any(|e| e.subscribed && e.thread.running().is_some())

@@ -282,6 +282,11 @@ impl Ledger {
         self.entries.get(&key).is_some_and(|entry| entry.doubt != Doubt::None)
     }
 
+    /// Whether the app-server has asked something on this thread over the present connection that isn't over.
+    pub fn is_asked_on(&self, thread: &str) -> bool {
+        self.entries.values().any(|entry| entry.doubt == Doubt::None && entry.matter.thread() == thread)
+    }
+
     /// A connection to this process: what others asked is lost with them.
     pub fn lose_others(&mut self, process: [u8; 16]) -> Vec<Resolved> {
         let lost: Vec<_> = self.entries.keys().filter(|key| *key.epoch != process).copied().collect();

@@ -4,6 +4,7 @@ use farhelm_core::codex::question::Answers;
 
 use super::*;
 use crate::host::devices::now_ms;
+use crate::host::ledger::DEADLINE_MS;
 
 /// What a resume answers while thread `t` works, and waits for this.
 fn working(flags: Value) -> Value {
@@ -117,9 +118,7 @@ async fn what_a_thread_does_not_wait_for_any_more_is_over_once_it_is_resumed() {
 
 #[tokio::test]
 async fn a_decision_that_was_signed_before_the_host_was_started_again_is_taken() {
-    let asked = json!({"kind": "command", "threadId": "t", "turnId": "u", "itemId": "i",
-        "startedAtMs": now_ms() - 1000, "command": "make", "cwd": "/src"});
-    let asked = question("item/commandExecution/requestApproval", 0, asked);
+    let asked = command(0, now_ms() - 1000);
     let mut stage = Stage::following().await;
     stage.codex().says(asked.clone()).await;
     let approval = stage.phone(2).await.asked().await;
@@ -133,4 +132,30 @@ async fn a_decision_that_was_signed_before_the_host_was_started_again_is_taken()
     phone.decides(&approval, Decision::Accept).await;
     assert_eq!(phone.decided().await, Ok(()));
     assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "accept"}}));
+}
+
+#[tokio::test]
+async fn a_decision_that_comes_before_codex_asks_again_waits_for_that() {
+    let mut stage = Stage::following().await;
+    stage.asks(0, "make").await;
+    let approval = stage.phone(2).await.asked().await;
+
+    let Stage { fake, .. } = stage;
+    let mut stage = Stage::on(fake, &["t"]).await;
+    let mut phone = stage.phone(2).await;
+    // Codex asks what waits only after the answer to the resume.
+    stage.answers("thread/resume", working(json!(["waitingOnApproval"]))).await;
+    phone.attached.watch(vec!["t".into()]).await;
+    phone.shown().await;
+    phone.decides(&approval, Decision::Decline).await;
+    stage.codex().says(command(0, approval.deadline_ms - DEADLINE_MS)).await;
+    assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "decline"}}));
+    assert_eq!(phone.decided().await, Ok(()));
+}
+
+/// Codex asks for a command, since then.
+fn command(request: i64, since_ms: u64) -> Value {
+    let params = json!({"kind": "command", "threadId": "t", "turnId": "u", "itemId": "i", "startedAtMs": since_ms,
+        "command": "make", "cwd": "/src"});
+    question("item/commandExecution/requestApproval", request, params)
 }
