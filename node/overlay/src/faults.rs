@@ -9,6 +9,9 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
+
+use farhelm_core::session::Session;
+use farhelm_core::session::record::Limits;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -127,6 +130,13 @@ pub fn frame() -> Frame {
         2 => Frame::Double,
         _ => Frame::Pass,
     }
+}
+
+/// With a harness, keys change every few frames, so that what goes wrong meets rekeys under way.
+#[must_use]
+pub fn often(session: Session) -> Session {
+    let limits = Limits { frames: 40, grace: 1_000_000, ..Limits::PROTOCOL };
+    if std::env::var_os(SOCKET).is_some() { session.with_limits(limits) } else { session }
 }
 
 /// Has something become of the next frame.

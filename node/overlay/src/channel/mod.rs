@@ -221,6 +221,8 @@ impl Channel {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        #[cfg(feature = "faults")]
+        let session = crate::faults::often(session);
         let peer = session.peer();
         let (read, write) = tokio::io::split(wire.into_stream());
         let (deliver, incoming) = mpsc::channel(QUEUE);
