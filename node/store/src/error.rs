@@ -22,9 +22,9 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// Others may read the pairing secrets in it.
+    /// Others may read the secrets in it.
     #[error(
-        "others may read {} (mode {mode:04o}), which holds pairing secrets; run: chmod 600 '{}', and pair again if they did",
+        "others may read {} (mode {mode:04o}), which holds secrets; run: chmod 600 '{}', and pair again if they did",
         path.display(),
         path.display()
     )]

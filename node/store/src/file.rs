@@ -3,8 +3,8 @@
 //! A new one is built beside its place and linked there when it is complete, so a crash on the first start leaves no
 //! half a file to be refused on the second. An existing one is first examined without touching it (see `shadow`),
 //! every page and its schema, and an older schema's steps are tried there: what we refuse must stay as it was, byte
-//! for byte. That reads the whole file at each start, some milliseconds a megabyte at worst, and is why a file whose free room
-//! outgrew what it holds is made small again.
+//! for byte. That reads the whole file at each start, some milliseconds a megabyte at worst, and is why a file whose
+//! free room outgrew what it holds is made small again.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};

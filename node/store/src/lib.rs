@@ -1,23 +1,30 @@
 //! What a host must not forget: who is paired, which tickets are spent, who was removed, over which relays it is found.
 //!
 //! One file, written in transactions: each change is whole or not there, and is on the disk when the call returns.
-//! Neither a SIGKILL at any instruction nor a power failure nor a full disk loses anything that was acknowledged. Calls block for a sync of the disk (milliseconds):
-//! from async code go through a blocking thread. There is no clock here; the caller passes Unix milliseconds.
+//! Neither a SIGKILL at any instruction nor a power failure nor a full disk loses anything that was acknowledged. Calls
+//! block for a sync of the disk (milliseconds): from async code go through a blocking thread. There is no clock here;
+//! the caller passes Unix milliseconds.
 //!
-//! A second file, the [`Journal`], holds what must survive of sessions, at the host and at the phone. They are two files
-//! because they are worth different care: what is lost with the first is who is paired, with the second what was on its
-//! way. Neither is a cache, nor a log of what happened: audit is not here yet.
+//! A second file, the [`Journal`], holds what must survive of sessions, at the host and at the phone. They are two
+//! because they are worth different care: what is lost with the first is who is paired, with the second what was on
+//! its way. Neither is a cache, nor a log of what happened: audit is not here yet.
+//!
+//! ```text
+//!   Store    device, offer, relay ─┐                        ┌─ layout: which tables, and from older ones to them
+//!                                  ├─▶ held: one open file ─┤
+//!   Journal  journal::tables ──────┘   (again after a fault) └─ file: made, examined in a shadow, opened, made small
+//! ```
 //!
 //! # Why redb
 //! Pure Rust without a C compiler for each phone and desk, one file, copy-on-write B-trees with checksums, a commit
 //! that is durable when it returns, a file format declared stable, and a lock against a second process. SQLite is as
 //! safe but is C and a query language for four tables; sled's format isn't stable; a file of our own, replaced at each
-//! change, would do today and not for the ledger that comes.
+//! change, would do for the devices and not for the journal.
 //!
 //! # What it doesn't protect
-//! Pairing secrets stand in the file as they are; its mode (0600) and its directory are their protection, and freed
-//! pages keep what they held until they are used again. Whoever reads the file can pretend to the host to be a paired
-//! phone only with the phone's own key as well.
+//! Pairing secrets stand in the file as they are, and prompts and answers in the journal; their mode (0600) and their
+//! directory are their protection, and freed pages keep what they held until they are used again. Whoever reads the
+//! file can pretend to the host to be a paired phone only with the phone's own key as well.
 
 pub mod journal;
 pub mod offer;

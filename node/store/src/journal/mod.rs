@@ -123,8 +123,8 @@ pub enum Change {
 }
 
 impl Journal {
-    /// Opens the journal at `path`, or makes an empty one there (mode 0600). A file that isn't a whole journal of ours is
-    /// refused and not touched.
+    /// Opens the journal at `path`, or makes an empty one there (mode 0600). A file that isn't a whole journal of ours
+    /// is refused and not touched.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Held::open(path, &tables::LAYOUT).map(|held| Self { held })
     }
@@ -155,7 +155,8 @@ impl Journal {
         self.held.read(tables::matters)
     }
 
-    /// Makes all of these changes: durable when this returns, and none of them if it errs.
+    /// Makes all of these changes: durable when this returns, and none of them if it errs (but see [`Error::Storage`]).
+    /// To make them once more changes nothing.
     pub fn write(&self, changes: &[Change]) -> Result<(), Error> {
         self.held.write(|transaction| changes.iter().try_for_each(|change| change.make(transaction)))
     }

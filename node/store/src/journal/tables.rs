@@ -1,7 +1,8 @@
 //! How a journal stands in its file, and how each change changes it.
 //!
-//! Keys begin with the peer's, so that what is one peer's stands together. Small rows are CBOR (see `row`); bodies stand
-//! in tables of their own, as they travel: a prompt with images is megabytes, and its act is written at each stage.
+//! Keys begin with the peer's, so that what is one peer's stands together. Small rows are CBOR (see `row`); bodies
+//! stand in tables of their own, as they travel: a prompt with images is megabytes, and its act is written at each
+//! stage.
 
 use std::collections::BTreeSet;
 

@@ -133,3 +133,25 @@ fn a_journal_is_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Journal>();
 }
+
+#[test]
+fn changes_that_are_made_once_more_change_nothing() {
+    let journal = Journal::in_memory().unwrap();
+    let (a, id) = (peer(1), |n| ActId::new([n; 16]));
+    let matter = Matter { thread: "t".into(), turn: "u".into(), item: "i".into(), deadline_ms: 8 };
+    let key = MatterKey { epoch: [5; 16], request: 1 };
+    let earlier = [Change::Push(a, 1, vec![1]), Change::Act(a, id(1), act(1)), Change::Matter(key, matter)];
+    journal.write(&earlier).unwrap();
+    let changes = [
+        Change::Cursors(a, cursors()),
+        Change::Push(a, 2, vec![2]),
+        Change::Trim(a, 1),
+        Change::Act(a, id(2), act(2)),
+        Change::ForgetAct(a, id(1)),
+        Change::ForgetMatter(key),
+    ];
+    journal.write(&changes).unwrap();
+    let once = (journal.read(a).unwrap(), journal.matters().unwrap());
+    journal.write(&changes).unwrap();
+    assert_eq!((journal.read(a).unwrap(), journal.matters().unwrap()), once);
+}
