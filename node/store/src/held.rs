@@ -1,7 +1,7 @@
 //! The database of an open file, opened again after its disk has failed.
 //!
 //! redb stops at the first I/O error: from then on each call only says that something failed before. A host runs for
-//! months, and somebody makes room on a full disk meanwhile, so a database that has stopped is closed here, and the next
+//! months, and somebody makes room on a full disk meanwhile, so a database that has stopped is closed, and the next
 //! call opens it again, with the same examination as at the start. It isn't a retry: the call that failed has failed.
 
 use std::path::{Path, PathBuf};

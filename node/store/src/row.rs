@@ -107,6 +107,11 @@ impl<R: Serialize> Rows<redb::Table<'_, Key, Value>, R> {
         Ok(())
     }
 
+    /// Removes what stands from `first` to `last`.
+    pub(crate) fn clear(&mut self, first: &[u8], last: &[u8]) -> Result<(), Error> {
+        Ok(self.rows.retain_in(first..=last, |_, _| false)?)
+    }
+
     /// Removes what stands under `key`, and says whether anything did.
     pub(crate) fn remove(&mut self, key: &[u8]) -> Result<bool, Error> {
         Ok(self.rows.remove(key)?.is_some())

@@ -5,6 +5,7 @@
 //!
 //! Bodies are what travels, so they may be as large as an envelope; how many there are is bounded by whoever writes.
 
+mod bodies;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, Write
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::bodies::Bodies;
 use super::{Act, ActId, Change, Cursors, Matter, MatterKey, Peer, Stage};
 use crate::Error;
 use crate::layout::Layout;
@@ -25,7 +26,7 @@ pub(super) static LAYOUT: Layout = Layout {
         ACTS.write(transaction)?;
         MATTERS.write(transaction)?;
         for bodies in [OUTGOING, ASKED, ANSWERED] {
-            bodies.write(transaction)?;
+            bodies.create(transaction)?;
         }
         Ok(())
     },
@@ -40,11 +41,11 @@ const ACTS: Kind<ActRow> = Kind::new("acts");
 /// By the app-server process, 16 bytes, and the number of its request, big endian.
 const MATTERS: Kind<Matter> = Kind::new("matters");
 /// By the peer's key and the entry's number, big endian.
-const OUTGOING: Bodies = Bodies("outgoing");
+const OUTGOING: Bodies = Bodies::new("outgoing");
 /// As acts.
-const ASKED: Bodies = Bodies("asked");
+const ASKED: Bodies = Bodies::new("asked");
 /// As acts, once there is an answer.
-const ANSWERED: Bodies = Bodies("answered");
+const ANSWERED: Bodies = Bodies::new("answered");
 
 #[derive(Serialize, Deserialize)]
 struct CursorsRow {
@@ -59,42 +60,6 @@ struct ActRow {
     order: u64,
     stage: Stage,
     at_ms: u64,
-}
-
-/// A table of envelopes as they travel; none is larger than one may be.
-#[derive(Clone, Copy)]
-struct Bodies(&'static str);
-
-impl Bodies {
-    fn read(self, transaction: &ReadTransaction) -> Result<ReadOnlyTable<row::Key, row::Value>, Error> {
-        Ok(transaction.open_table(TableDefinition::new(self.0))?)
-    }
-
-    fn write(self, transaction: &WriteTransaction) -> Result<redb::Table<'_, row::Key, row::Value>, Error> {
-        Ok(transaction.open_table(TableDefinition::new(self.0))?)
-    }
-
-    /// Puts a body under `key`, unless it stands there already.
-    fn put(self, transaction: &WriteTransaction, key: &[u8], body: &[u8]) -> Result<(), Error> {
-        if body.len() > limits::ENVELOPE {
-            return Err(Error::too_long(self.0, body.len()));
-        }
-        let mut table = self.write(transaction)?;
-        let there = table.get(key)?.is_some_and(|there| there.value() == body);
-        if !there {
-            table.insert(key, body)?;
-        }
-        Ok(())
-    }
-
-    fn remove(self, transaction: &WriteTransaction, key: &[u8]) -> Result<(), Error> {
-        self.write(transaction)?.remove(key)?;
-        Ok(())
-    }
-
-    fn clear(self, transaction: &WriteTransaction, first: &[u8], last: &[u8]) -> Result<(), Error> {
-        Ok(self.write(transaction)?.retain_in(first..=last, |_, _| false)?)
-    }
 }
 
 /// Every peer that something is kept of, without reading what.
@@ -121,23 +86,21 @@ pub(super) fn peer(transaction: &ReadTransaction, peer: NodeId) -> Result<Peer, 
 }
 
 fn outgoing(transaction: &ReadTransaction, peer: NodeId) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-    let table = OUTGOING.read(transaction)?;
-    let rows = table.range(&*first(peer)..=&*last(peer))?.map(|row| {
-        let (key, body) = row?;
-        let seq = key.value()[32..].try_into().map_err(|_| Error::unreadable(OUTGOING.0))?;
-        Ok((u64::from_be_bytes(seq), body.value().to_vec()))
-    });
-    rows.collect()
+    let bodies = OUTGOING.range(transaction, &first(peer), &last(peer), entry(peer, 0).len())?;
+    let entry = |(key, body): (Vec<u8>, _)| {
+        let seq = key[32..].try_into().map_err(|_| Error::unreadable("outgoing"))?;
+        Ok((u64::from_be_bytes(seq), body))
+    };
+    bodies.into_iter().map(entry).collect()
 }
 
 fn acts(transaction: &ReadTransaction, peer: NodeId) -> Result<Vec<(ActId, Act)>, Error> {
-    let (asked, answered) = (ASKED.read(transaction)?, ANSWERED.read(transaction)?);
     let rows = ACTS.read(transaction)?.range(&first(peer), &last(peer))?;
     let act = |(key, row): (Vec<u8>, ActRow)| {
         let unreadable = || Error::unreadable("acts");
         let id: [u8; 16] = key[32..].try_into().map_err(|_| unreadable())?;
-        let body = asked.get(&*key)?.ok_or_else(unreadable)?.value().to_vec();
-        let result = answered.get(&*key)?.map(|result| result.value().to_vec()).unwrap_or_default();
+        let body = ASKED.get(transaction, &key)?.ok_or_else(unreadable)?;
+        let result = ANSWERED.get(transaction, &key)?.unwrap_or_default();
         let ActRow { order, stage, at_ms } = row;
         Ok((ActId::new(id), Act { order, stage, body, result, at_ms }))
     };
@@ -156,7 +119,7 @@ impl Change {
                 CURSORS.write(transaction)?.put(peer.as_bytes(), CursorsRow::from(cursors.clone()))
             }
             Self::Push(peer, seq, body) => OUTGOING.put(transaction, &entry(*peer, *seq), body),
-            Self::Trim(peer, upto) => OUTGOING.clear(transaction, &entry(*peer, 0), &entry(*peer, *upto)),
+            Self::Trim(peer, upto) => OUTGOING.remove(transaction, &entry(*peer, 0), &entry(*peer, *upto)),
             Self::Act(peer, id, act) => put_act(transaction, &below(*peer, &id[..]), act),
             Self::ForgetAct(peer, id) => forget_act(transaction, &below(*peer, &id[..])),
             Self::Forget(peer) => forget(transaction, *peer),
@@ -170,19 +133,20 @@ fn put_act(transaction: &WriteTransaction, key: &[u8], act: &Act) -> Result<(), 
     let Act { order, stage, ref body, ref result, at_ms } = *act;
     ACTS.write(transaction)?.put(key, ActRow { order, stage, at_ms })?;
     ASKED.put(transaction, key, body)?;
-    if result.is_empty() { ANSWERED.remove(transaction, key) } else { ANSWERED.put(transaction, key, result) }
+    if result.is_empty() { ANSWERED.remove(transaction, key, key) } else { ANSWERED.put(transaction, key, result) }
 }
 
 fn forget_act(transaction: &WriteTransaction, key: &[u8]) -> Result<(), Error> {
     ACTS.write(transaction)?.remove(key)?;
-    ASKED.remove(transaction, key)?;
-    ANSWERED.remove(transaction, key)
+    ASKED.remove(transaction, key, key)?;
+    ANSWERED.remove(transaction, key, key)
 }
 
 fn forget(transaction: &WriteTransaction, peer: NodeId) -> Result<(), Error> {
     CURSORS.write(transaction)?.remove(peer.as_bytes())?;
-    for bodies in [OUTGOING, ASKED, ANSWERED, Bodies("acts")] {
-        bodies.clear(transaction, &first(peer), &last(peer))?;
+    ACTS.write(transaction)?.clear(&first(peer), &last(peer))?;
+    for bodies in [OUTGOING, ASKED, ANSWERED] {
+        bodies.remove(transaction, &first(peer), &last(peer))?;
     }
     Ok(())
 }
@@ -197,16 +161,17 @@ fn bodies_apart(transaction: &WriteTransaction) -> Result<(), Error> {
         result: ByteBuf,
         at_ms: u64,
     }
-    let keys: Result<Vec<_>, Error> = Bodies("acts").write(transaction)?.iter()?.map(key_of).collect();
+    const ACTS: TableDefinition<'static, row::Key, row::Value> = TableDefinition::new("acts");
+    let keys: Result<Vec<_>, Error> = transaction.open_table(ACTS)?.iter()?.map(key_of).collect();
     for key in keys? {
-        let before = Bodies("acts").write(transaction)?.get(&*key)?.map(|row| row.value().to_vec());
+        let before = transaction.open_table(ACTS)?.get(&*key)?.map(|row| row.value().to_vec());
         let before: Result<Before, _> = cbor::from_slice(&before.unwrap_or_default(), 2 * limits::ENVELOPE + 1024);
         let Before { order, stage, body, result, at_ms } = before.map_err(|_| Error::unreadable("acts"))?;
         let act = Act { order, stage, body: body.into_vec(), result: result.into_vec(), at_ms };
         put_act(transaction, &key, &act)?;
     }
-    ANSWERED.write(transaction)?;
-    ASKED.write(transaction).map(drop)
+    ANSWERED.create(transaction)?;
+    ASKED.create(transaction)
 }
 
 fn key_of(row: Result<row::Entry<'_>, redb::StorageError>) -> Result<Vec<u8>, Error> {
