@@ -22,7 +22,7 @@ mod request;
 mod roster;
 mod sight;
 #[cfg(test)]
-mod tests;
+pub(in crate::host) mod tests;
 mod truth;
 
 use farhelm_core::identity::NodeId;

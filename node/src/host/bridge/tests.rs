@@ -5,6 +5,7 @@ mod images;
 mod live;
 mod lost;
 mod matrix;
+mod once;
 mod truth;
 
 use std::sync::Arc;
@@ -245,7 +246,7 @@ impl Phone {
 }
 
 /// Both ends of a session, resumed over a pipe.
-async fn channels(phone: &Identity) -> (Channel, Channel) {
+pub(in crate::host) async fn channels(phone: &Identity) -> (Channel, Channel) {
     let (near, far) = duplex(64 * 1024);
     let secret = PairingSecret::from_bytes([3; 32]);
     let admit = async {
