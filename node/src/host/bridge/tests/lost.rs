@@ -2,9 +2,13 @@
 
 use farhelm_core::codex::question::Answers;
 
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::super::asked::Held;
 use super::*;
 use crate::host::devices::now_ms;
-use crate::host::ledger::DEADLINE_MS;
+use crate::host::ledger::Said;
 
 /// What a resume answers while thread `t` works, and waits for this.
 fn working(flags: Value) -> Value {
@@ -143,14 +147,18 @@ async fn a_decision_that_comes_before_codex_asks_again_waits_for_that() {
     let Stage { fake, .. } = stage;
     let mut stage = Stage::on(fake, &["t"]).await;
     let mut phone = stage.phone(2).await;
+    let early = SignedDecision::sign(&phone.identity, host().node_id(), &approval, Decision::Decline).expect("whole");
+    let (reply, mut told) = oneshot::channel();
+    let (device, said) = (phone.identity.node_id(), Said::Decision(early));
+    let held = Held { device, act: ByteArray::new([7; 16]), unknown: false, said, reply };
+    stage.bridge.command(Command::Say(held)).await.expect("the bridge lives");
     // Codex asks what waits only after the answer to the resume.
     stage.answers("thread/resume", working(json!(["waitingOnApproval"]))).await;
     phone.attached.watch(vec!["t".into()]).await;
     phone.shown().await;
-    phone.decides(&approval, Decision::Decline).await;
-    stage.codex().says(command(0, approval.deadline_ms - DEADLINE_MS)).await;
-    assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "decline"}}));
-    assert_eq!(phone.decided().await, Ok(()));
+    // Attached means that the actor has come this far.
+    stage.phone(3).await;
+    assert_eq!(told.try_recv(), Err(TryRecvError::Empty), "it waits on");
 }
 
 /// Codex asks for a command, since then.
