@@ -8,7 +8,8 @@
 //! It starts at [`START`] and grows with each confirmation, to what the path carries in [`DELAY`] by its measured rate:
 //! what a person waits for is never longer behind a screenshot than that. Where a round trip alone takes most of it, the
 //! window is one and a half round trips' worth, as less would starve the path; then half a round trip may stand in
-//! queues. It never falls under [`LEAST`].
+//! queues. It never falls under [`LEAST`], and begins anew after a
+//! [`PAUSE`].
 //!
 //! Rate and round trip are measured on the bytes themselves. The least round trip counts, and any that a small piece
 //! took with nothing in flight before it, as others contain our own queue; if that hasn't happened for [`STALE`], the window
@@ -21,8 +22,11 @@ use std::time::{Duration, Instant};
 pub const START: usize = 8 * 1024;
 /// The window at the least, whatever was measured: two pieces, so that one is under way while the other is confirmed.
 pub const LEAST: usize = 2 * 1024;
-/// The window at the most: a quarter of a second at 128 Mbit/s. What more would carry, nobody here needs.
-pub const MOST: usize = 4 * 1024 * 1024;
+/// The window at the most: a quarter of a second at 16 Mbit/s. With a short round trip it carries more than anybody here
+/// needs, and if a path suddenly becomes slow, no more than this is in its queue.
+pub const MOST: usize = 512 * 1024;
+/// After a pause like this nothing is known of a path.
+pub const PAUSE: Duration = Duration::from_secs(1);
 /// How long what is in flight may take to arrive.
 pub const DELAY: Duration = Duration::from_millis(250);
 /// How long a measured round trip counts.
@@ -36,8 +40,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a receiver leaves bytes unconfirmed at the most.
 pub const CONFIRM: Duration = Duration::from_millis(50);
 
-/// Bytes after which a receiver confirms at once: a quarter of the least and of the largest window.
-const STEPS: std::ops::RangeInclusive<u64> = START as u64 / 4..=MOST as u64 / 16;
+/// Bytes after which a receiver confirms at once: a quarter of the first window, an eighth of the largest.
+const STEPS: std::ops::RangeInclusive<u64> = START as u64 / 4..=MOST as u64 / 8;
 /// Pieces that are remembered one by one; with more in flight some aren't measured.
 const MARKS: usize = 1024;
 
@@ -113,6 +117,9 @@ impl Window {
     pub fn sent(&mut self, bytes: usize, now: Instant) {
         let clear = self.in_flight() == 0 && bytes <= PROBE;
         if self.in_flight() == 0 {
+            if now >= self.confirmed_at + PAUSE {
+                (self.size, self.rate) = (self.size.min(START), 0.0);
+            }
             // Time in which nothing was under way says nothing about the path.
             self.confirmed_at = now;
         }
@@ -133,7 +140,7 @@ impl Window {
         }
         let fresh = received - self.confirmed;
         (self.confirmed, self.confirmed_at) = (received, now);
-        let mut last = None;
+        let mut last: Option<Mark> = None;
         while let Some(mark) = self.marks.pop_front_if(|mark| mark.upto <= received) {
             // In any case, as the path may have become longer.
             if mark.clear {
@@ -141,23 +148,27 @@ impl Window {
             }
             last = Some(mark);
         }
-        if let Some(mark) = last {
-            self.measure(mark, now);
+        // What doesn't fill the path says nothing of what it carries.
+        if last.is_some_and(|mark| self.measure(mark, now)) {
+            self.resize(fresh);
         }
-        self.resize(fresh);
         Ok(())
     }
 
-    fn measure(&mut self, mark: Mark, now: Instant) {
+    /// Says whether the path was full: more waited for the window, or it took so long that it must have stood in a queue.
+    fn measure(&mut self, mark: Mark, now: Instant) -> bool {
         let round_trip = now.saturating_duration_since(mark.at);
-        self.round_trip = Some(self.round_trip.map_or(round_trip, |least| least.min(round_trip)));
+        let least = self.round_trip.map_or(round_trip, |least| least.min(round_trip));
+        self.round_trip = Some(least);
         let took = now.saturating_duration_since(mark.confirmed_at).max(Duration::from_millis(1));
         let rate = (self.confirmed - mark.confirmed) as f64 / took.as_secs_f64();
-        if rate > self.rate {
+        let queued = round_trip > least + DELAY;
+        if rate > self.rate || queued {
             self.rate = rate;
         } else if mark.held {
             self.rate += (rate - self.rate) / 4.0;
         }
+        mark.held || self.held || queued
     }
 
     /// Towards what the path carries in the time allowed; upwards by no more than what arrived, so twice in a round trip.
