@@ -5,12 +5,14 @@
 //! does follows from keywords in the prompt ([`scenario`](super::scenario)).
 //!
 //! What it isn't: it runs no commands (a few are acted out), it applies patches only below one folder, threads live as
-//! long as it does, and of the protocol it knows what the corridor uses; any other method is refused as unknown.
+//! long as it does unless it is given a folder for them, and of the protocol it knows what the corridor uses; any other
+//! method is refused as unknown.
 //!
 //! The protocol is a machine without I/O (`server`, `thread`, `turn`); this file is its sockets and its clock.
 
 mod files;
 mod item;
+mod kept;
 mod server;
 mod shell;
 mod tell;
@@ -34,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use files::Scratch;
+use kept::Keep;
 use server::{Outbox, Server};
 use thread::Client;
 
@@ -71,14 +74,30 @@ pub struct Agent {
 impl Agent {
     /// Listens on `socket_path`; files are read and written below `folder` only, which is also where threads start.
     pub async fn start(socket_path: &Path, folder: &Path) -> Result<Self, Error> {
+        Self::listen(socket_path, folder, |server| (server, None))
+    }
+
+    /// The same, with threads that are kept in `threads` and outlive the process, also one that is killed.
+    pub async fn start_keeping(socket_path: &Path, folder: &Path, threads: &Path) -> Result<Self, Error> {
+        let unusable = |source| Error::Folder { path: threads.to_owned(), source };
+        let keep = Keep::open(threads).map_err(unusable)?;
+        let kept = keep.threads().map_err(unusable)?;
+        Self::listen(socket_path, folder, |server| (server.restored(kept, now()), Some(keep)))
+    }
+
+    fn listen(
+        socket_path: &Path,
+        folder: &Path,
+        with: impl FnOnce(Server) -> (Server, Option<Keep>),
+    ) -> Result<Self, Error> {
         let unusable = |source| Error::Folder { path: folder.to_owned(), source };
         let scratch = Scratch::new(folder).map_err(unusable)?;
         let (listener, entry) = socket::bind(socket_path)?;
         let listener = UnixListener::from_std(listener).map_err(Error::Runtime)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (events, inbox) = mpsc::channel(INBOX);
-        let server = Server::new(folder, Box::new(scratch));
-        tasks.spawn(stop.clone().run_until_cancelled_owned(serve(server, inbox)));
+        let (server, keep) = with(Server::new(folder, Box::new(scratch)));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(serve(server, keep, inbox)));
         tasks.spawn(stop.clone().run_until_cancelled_owned(accept(listener, events, tasks.clone(), stop.clone())));
         Ok(Self { stop, tasks, entry })
     }
@@ -113,7 +132,7 @@ enum Inbound {
 type Events = mpsc::Sender<(Client, Inbound)>;
 
 /// The one task that owns the server.
-async fn serve(mut server: Server, mut inbox: mpsc::Receiver<(Client, Inbound)>) {
+async fn serve(mut server: Server, keep: Option<Keep>, mut inbox: mpsc::Receiver<(Client, Inbound)>) {
     let mut clients: HashMap<Client, mpsc::Sender<Value>> = HashMap::new();
     loop {
         let wait = server.due().map(|due| Duration::from_millis(due.saturating_sub(now())));
@@ -134,6 +153,12 @@ async fn serve(mut server: Server, mut inbox: mpsc::Receiver<(Client, Inbound)>)
             },
             () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => server.tick(now()),
         };
+        for thread in server.changed() {
+            // What can't be kept isn't told: whoever looks finds a server that is gone.
+            if keep.as_ref().is_some_and(|keep| keep.put(thread).is_err()) {
+                return;
+            }
+        }
         deliver(&mut server, &mut clients, outbox);
     }
 }

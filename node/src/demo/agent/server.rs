@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::CODEX_VERSION;
 use super::files::Files;
 use super::item::Input;
-use super::thread::{Client, Context, Event, Serial, Thread, View, page};
+use super::thread::{Client, Context, Event, Serial, Status, Thread, View, page};
 use super::turn::Decision;
 
 /// Messages to send, in order.
@@ -25,6 +25,8 @@ pub(crate) struct Server {
     threads: Vec<Thread>,
     /// The trust levels of its config, by folder.
     projects: BTreeMap<String, Value>,
+    /// Threads that changed, by place.
+    changed: BTreeSet<usize>,
 }
 
 /// An error to answer with.
@@ -37,7 +39,20 @@ impl Server {
     /// A server whose threads start in `folder` unless told otherwise.
     pub(crate) fn new(folder: &Path, files: Box<dyn Files>) -> Self {
         let (serial, clients, threads) = (Serial::default(), BTreeMap::new(), Vec::new());
-        Self { files, folder: folder.to_owned(), serial, clients, threads, projects: BTreeMap::new() }
+        let (projects, changed) = (BTreeMap::new(), BTreeSet::new());
+        Self { files, folder: folder.to_owned(), serial, clients, threads, projects, changed }
+    }
+
+    /// Comes back with threads of an earlier process.
+    pub(crate) fn restored(mut self, threads: Vec<Thread>, now: u64) -> Self {
+        (self.threads, self.serial) = (threads, Serial::since(now));
+        self
+    }
+
+    /// The threads that changed since this was asked last, as far as they are stored.
+    pub(crate) fn changed(&mut self) -> impl Iterator<Item = &Thread> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.into_iter().map(|at| &self.threads[at]).filter(|thread| thread.is_stored())
     }
 
     /// A client came.
@@ -106,9 +121,7 @@ impl Server {
         match method {
             "thread/start" => self.thread_start(client, params, now, after),
             "thread/list" => Ok(self.thread_list(params)),
-            "thread/loaded/list" => {
-                Ok(json!({"data": self.threads.iter().map(|t| &t.id).collect::<Vec<_>>(), "nextCursor": null}))
-            }
+            "thread/loaded/list" => Ok(json!({"data": self.loaded(), "nextCursor": null})),
             "thread/read" => self.thread_read(client, params, now, after),
             "thread/resume" => self.thread_resume(client, params, now, after),
             "thread/unsubscribe" => self.unsubscribe(client, params),
@@ -201,6 +214,9 @@ impl Server {
             return refuse(format!("no rollout found for thread id {id}"));
         };
         thread.subscribers.insert(client);
+        if thread.status == Status::NotLoaded {
+            thread.status = Status::Idle;
+        }
         if !thread.is_stored() {
             return Err(Refusal(-32601, "list_turns is not supported yet".into()));
         }
@@ -221,7 +237,7 @@ impl Server {
 
     /// While a turn runs this steers it, and answers with its id.
     fn turn_start(&mut self, params: &Value, now: u64, after: &mut Outbox) -> Answer {
-        let (at, input) = (self.position(params)?, input(params)?);
+        let (at, input) = (self.awake(params)?, input(params)?);
         if self.threads[at].running.is_some() {
             self.steer(at, input, now, after)?;
         } else if self.threads[at].turns.len() >= TURNS {
@@ -235,7 +251,7 @@ impl Server {
     }
 
     fn turn_steer(&mut self, params: &Value, now: u64, after: &mut Outbox) -> Answer {
-        let (at, input) = (self.position(params)?, input(params)?);
+        let (at, input) = (self.awake(params)?, input(params)?);
         let Some(turn) = self.running(at) else { return refuse("no active turn to steer") };
         let expected = params["expectedTurnId"].as_str().unwrap_or_default();
         if turn != expected {
@@ -246,7 +262,7 @@ impl Server {
     }
 
     fn turn_interrupt(&mut self, params: &Value, now: u64, after: &mut Outbox) -> Answer {
-        let at = self.position(params)?;
+        let at = self.awake(params)?;
         let Some(turn) = self.running(at) else { return refuse("no active turn to interrupt") };
         let expected = params["turnId"].as_str().unwrap_or_default();
         if turn != expected {
@@ -284,6 +300,19 @@ impl Server {
         thread.is_stored().then_some(thread).ok_or_else(refusal)
     }
 
+    fn loaded(&self) -> Vec<&str> {
+        let loaded = self.threads.iter().filter(|thread| thread.status != Status::NotLoaded);
+        loaded.map(|thread| thread.id.as_str()).collect()
+    }
+
+    /// A thread that is loaded: on another nothing can be started.
+    fn awake(&self, params: &Value) -> Result<usize, Refusal> {
+        let at = self.position(params)?;
+        let thread = &self.threads[at];
+        let refusal = || Refusal(-32600, format!("thread not found: {}", thread.id));
+        (thread.status != Status::NotLoaded).then_some(at).ok_or_else(refusal)
+    }
+
     fn running(&self, at: usize) -> Option<String> {
         let thread = &self.threads[at];
         thread.running.as_ref().and(thread.turns.last()).map(|turn| turn.id.clone())
@@ -299,6 +328,10 @@ impl Server {
     fn step(&mut self, at: usize, now: u64, outbox: &mut Outbox, act: impl FnOnce(&mut Thread, &mut Context<'_>)) {
         let mut cx = Context { now, serial: &mut self.serial, files: &mut *self.files, events: Vec::new() };
         act(&mut self.threads[at], &mut cx);
+        // Pieces of an answer are stored when it is whole.
+        if cx.events.iter().any(|event| !matches!(event, Event::Subscribers("item/agentMessage/delta", _))) {
+            self.changed.insert(at);
+        }
         for event in cx.events {
             let subscribers = &self.threads[at].subscribers;
             match event {

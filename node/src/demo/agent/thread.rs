@@ -43,6 +43,11 @@ pub(crate) struct Serial {
 }
 
 impl Serial {
+    /// Goes on where no earlier process has been; questions are numbered from 0 in each.
+    pub(crate) fn since(now: u64) -> Self {
+        Self { responses: now, ..Self::default() }
+    }
+
     /// An id in the form of a UUIDv7: time, then a counter where others have randomness.
     pub(crate) fn uuid(&mut self, now: u64) -> String {
         self.ids += 1;
@@ -65,6 +70,8 @@ impl Serial {
 /// What a thread is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
+    /// On disk only.
+    NotLoaded,
     Idle,
     Active,
     WaitingOnApproval,
@@ -74,6 +81,7 @@ pub(crate) enum Status {
 impl Status {
     pub(crate) fn json(self) -> Value {
         match self {
+            Self::NotLoaded => json!({"type": "notLoaded"}),
             Self::Idle => json!({"type": "idle"}),
             Self::Active => json!({"type": "active", "activeFlags": []}),
             Self::WaitingOnApproval => json!({"type": "active", "activeFlags": ["waitingOnApproval"]}),
@@ -152,6 +160,8 @@ pub(crate) struct Thread {
     pub(crate) subscribers: BTreeSet<Client>,
     pub(crate) turns: Vec<Turn>,
     pub(crate) running: Option<Running>,
+    /// What was heard, asked and decided, in order; for tests.
+    pub(crate) effects: Vec<Value>,
 }
 
 impl Thread {
@@ -167,6 +177,7 @@ impl Thread {
             subscribers: BTreeSet::new(),
             turns: Vec::new(),
             running: None,
+            effects: Vec::new(),
         }
     }
 

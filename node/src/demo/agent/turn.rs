@@ -74,6 +74,17 @@ impl Decision {
     }
 }
 
+impl Decision {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Decline => "decline",
+            Self::Cancel => "cancel",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
 impl Running {
     pub(crate) fn question(&self) -> Option<&Value> {
         match &self.phase {
@@ -148,6 +159,7 @@ impl Thread {
             return;
         }
         let Some(Phase::Waiting { question, item, scenario, change }) = self.take_phase() else { return };
+        self.effects.push(json!({"decided": item["id"], "as": decision.word()}));
         self.resolved(cx, &question["id"]);
         match change {
             Some(change) => self.decide_change(cx, decision, item, &scenario, &change),
@@ -178,6 +190,7 @@ impl Thread {
 
     fn hear(&mut self, cx: &mut Context<'_>, input: &Input) {
         let id = cx.serial.uuid(cx.now);
+        self.effects.push(json!({"prompt": input.prompt(), "client": input.client_id}));
         let item = item::user(&id, input, cx.now);
         self.started(cx, &item);
         let mut done = item;
