@@ -345,6 +345,8 @@ impl Endpoint {
 
     /// As [`Self::connect`], but always over a new connection: to try addresses learnt in a session while relayed.
     pub async fn dial(&self, peer: NodeId, addresses: Vec<Multiaddr>) -> Result<Path, ConnectError> {
+        #[cfg(feature = "faults")]
+        let addresses = crate::faults::reachable(addresses);
         if addresses.is_empty() {
             return Err(ConnectError::NoAddress { peer });
         }

@@ -12,12 +12,17 @@ use std::time::Duration;
 
 use farhelm_core::session::Session;
 use farhelm_core::session::record::Limits;
+use libp2p::Multiaddr;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use crate::addresses::is_relayed;
+
 /// The harness's socket.
 const SOCKET: &str = "FARHELM_FAULTS";
+/// Set where nobody can be reached but through a relay.
+const RELAYED: &str = "FARHELM_FAULTS_RELAYED";
 /// The safeguard that is missing.
 const MUTANT: &str = "FARHELM_MUTANT";
 /// A harness that says nothing for as long is gone.
@@ -96,6 +101,15 @@ impl Frame {
         }
     }
 
+    /// What is written in place of this one.
+    pub(crate) fn of(self, frame: &[u8]) -> Vec<u8> {
+        frame.repeat(match self {
+            Self::Pass => 1,
+            Self::Drop => 0,
+            Self::Double => 2,
+        })
+    }
+
     /// What the harness's word does to the next frame.
     fn of_word(word: &str) -> Self {
         match word {
@@ -137,6 +151,12 @@ pub fn frame() -> Frame {
 pub fn often(session: Session) -> Session {
     let limits = Limits { frames: 40, grace: 1_000_000, ..Limits::PROTOCOL };
     if std::env::var_os(SOCKET).is_some() { session.with_limits(limits) } else { session }
+}
+
+/// Those of the addresses that can be reached.
+pub(crate) fn reachable(addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+    let relayed_only = std::env::var_os(RELAYED).is_some();
+    addresses.into_iter().filter(|address| !relayed_only || is_relayed(address)).collect()
 }
 
 /// Has something become of the next frame.

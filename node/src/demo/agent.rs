@@ -82,6 +82,7 @@ impl Agent {
         let unusable = |source| Error::Folder { path: threads.to_owned(), source };
         let keep = Keep::open(threads).map_err(unusable)?;
         let kept = keep.threads().map_err(unusable)?;
+        kept.iter().try_for_each(|thread| keep.put(thread)).map_err(unusable)?;
         Self::listen(socket_path, folder, |server| (server.restored(kept, now()), Some(keep)))
     }
 

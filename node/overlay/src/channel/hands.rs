@@ -179,6 +179,8 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
     }
 
     async fn put(&mut self, frame: &[u8]) -> Result<(), Error> {
+        #[cfg(feature = "faults")]
+        let frame = &*crate::faults::frame().of(frame);
         self.writer.write(frame).await?;
         self.traffic.sent.fetch_add(frame.len() as u64, Ordering::Relaxed);
         Ok(())
