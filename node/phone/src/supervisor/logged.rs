@@ -55,6 +55,10 @@ impl Supervisor {
                 let written = spawn_blocking(move || journal.write(&changes)).await;
                 written.unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic()))?;
             }
+            #[cfg(feature = "faults")]
+            if due.iter().any(|due| matches!(due, Due::Pushed(_))) {
+                farhelm_overlay::faults::reach(farhelm_overlay::faults::Point::StoredUnsent).await;
+            }
             Ok(due)
         }
         .boxed()

@@ -80,7 +80,10 @@ impl Bridge {
                 }
             }
             self.logs.forwarded(device, act).await?;
-            match self.forward(forward).await {
+            let answer = self.forward(forward).await;
+            #[cfg(feature = "faults")]
+            farhelm_overlay::faults::reach(farhelm_overlay::faults::Point::ForwardedUnrecorded).await;
+            match answer {
                 Ok(result) => return Ok(result),
                 Err(error) if error.outcome_is_unknown() => unknown = true,
                 Err(RequestError::Away) if Instant::now() < until && self.codex_within(PATIENCE).await => {}
@@ -108,6 +111,10 @@ impl Bridge {
     /// Looks for a message by its own id. One that was said into a running turn is seen when that takes it up, so its
     /// absence says something only once no turn runs.
     async fn look_up(&self, forward: &Forward, until: Instant) -> Doubt {
+        #[cfg(feature = "faults")]
+        if farhelm_overlay::faults::mutant(farhelm_overlay::faults::Mutant::NoLookUp) {
+            return Doubt::NotDone;
+        }
         let id = forward.params.get("clientUserMessageId").and_then(Value::as_str);
         let (Some(thread), Some(id)) = (forward.thread(), id) else { return Doubt::Remains };
         while Instant::now() < until {

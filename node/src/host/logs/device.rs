@@ -106,11 +106,11 @@ impl Device {
             return Err(Refused::Busy);
         }
         // Nothing is refused after this: what was taken is stored.
-        if self.incoming.take(entry.seq)? == Taken::Again {
+        if self.incoming.take(entry.seq)? == Taken::Again && !forgets() {
             return Ok((Asked::Known, Vec::new()));
         }
         let mut changes = vec![self.cursors()];
-        let asked = match self.acts.get(&id) {
+        let asked = match self.acts.get(&id).filter(|_| !forgets()) {
             Some(Act { stage: Stage::Done, result, .. }) => {
                 changes.extend(self.push(result.clone()).unwrap_or_default());
                 Asked::Answered
@@ -213,6 +213,18 @@ impl Device {
         let read = |(id, act): (&ActId, &Act)| Some((*id, act.stage, Logged::decode(&act.body).ok()?.envelope));
         left.into_iter().filter_map(read).collect()
     }
+}
+
+/// Whether a test has taken it away that what came before is known.
+#[cfg(feature = "faults")]
+fn forgets() -> bool {
+    farhelm_overlay::faults::mutant(farhelm_overlay::faults::Mutant::NoDedup)
+}
+
+/// What came before is known.
+#[cfg(not(feature = "faults"))]
+const fn forgets() -> bool {
+    false
 }
 
 /// What a phone may ask to be done.

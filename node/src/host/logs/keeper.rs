@@ -343,7 +343,22 @@ impl Keeper {
 
     // Writing, and what follows.
 
+    /// Where tests have things go wrong.
+    #[cfg(feature = "faults")]
+    async fn before_it_is_stored(&self, batch: &Batch) {
+        use farhelm_overlay::faults::{Mutant, Point, mutant, reach};
+        for due in &batch.due {
+            let Due::Taken { number, upto, work: Some(_), .. } = due else { continue };
+            if let Some(path) = self.paths.get(number).filter(|_| mutant(Mutant::AckBeforeStore)) {
+                path.offer(Envelope::Ack(Ack { upto: *upto }));
+            }
+            reach(Point::SentUnacked).await;
+        }
+    }
+
     async fn write(&mut self, mut batch: Batch) {
+        #[cfg(feature = "faults")]
+        self.before_it_is_stored(&batch).await;
         if !batch.changes.is_empty() {
             batch.changes.append(&mut self.trims);
             let (journal, changes) = (self.journal.clone(), std::mem::take(&mut batch.changes));
