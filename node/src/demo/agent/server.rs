@@ -126,8 +126,7 @@ impl Server {
             "thread/resume" => self.thread_resume(client, params, now, after),
             "thread/unsubscribe" => self.unsubscribe(client, params),
             "thread/turns/list" => {
-                let view = if params["itemsView"] == "full" { View::Full } else { View::Summary };
-                Ok(page(self.stored(params, "list_turns")?.turns(view), params, true))
+                Ok(page(self.stored(params, "list_turns")?.turns(View::asked(params)), params, true))
             }
             "thread/items/list" => Ok(page(self.stored(params, "thread/items/list")?.items(), params, false)),
             "turn/start" => self.turn_start(params, now, after),
@@ -223,6 +222,9 @@ impl Server {
         let (mut resumed, question) = (thread.resumed(), thread.question().cloned());
         if params["excludeTurns"] != true {
             resumed["thread"]["turns"] = json!(thread.turns(View::Full));
+        }
+        if let Some(asked) = params.get("initialTurnsPage").filter(|asked| asked.is_object()) {
+            resumed["initialTurnsPage"] = page(thread.turns(View::asked(asked)), asked, true);
         }
         self.broadcast(after, "thread/goal/cleared", &json!({"threadId": id}), now);
         after.extend(question.map(|question| (client, question)));

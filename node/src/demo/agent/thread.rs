@@ -115,6 +115,17 @@ pub(crate) enum View {
     Full,
 }
 
+impl View {
+    /// As a request for turns names it.
+    pub(crate) fn asked(params: &Value) -> Self {
+        match params["itemsView"].as_str() {
+            Some("full") => Self::Full,
+            Some("notLoaded") => Self::NotLoaded,
+            _ => Self::Summary,
+        }
+    }
+}
+
 impl Turn {
     pub(crate) fn json(&self, view: View) -> Value {
         let (name, items) = self.view(view);
