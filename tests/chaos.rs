@@ -1,0 +1,129 @@
+//! Nothing is lost, doubled or hidden, whatever fails: real host, phone, relay and app-server processes, which are cut
+//! off, robbed of frames and killed while they wait at the edges between the states of a prompt or a decision.
+//!
+//! `FARHELM_CHAOS=N` is how many faults (200 unless said), `FARHELM_CHAOS_SEED` repeats a run's choices. It needs the
+//! feature `faults`, which nothing that is shipped has.
+
+#[path = "chaos/cut.rs"]
+mod cut;
+#[path = "chaos/effects.rs"]
+mod effects;
+#[path = "chaos/harness.rs"]
+mod harness;
+#[path = "chaos/kept.rs"]
+mod kept;
+#[path = "chaos/phone.rs"]
+mod phone;
+#[path = "chaos/plan.rs"]
+mod plan;
+#[path = "chaos/verdict.rs"]
+mod verdict;
+#[path = "chaos/view.rs"]
+mod view;
+#[path = "chaos/work.rs"]
+mod work;
+#[path = "chaos/world.rs"]
+mod world;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use farhelm::demo::agent::Agent;
+use futures::future::join_all;
+use plan::{Kind, Plan};
+use tokio::runtime::Runtime;
+use verdict::Verdict;
+use work::Work;
+use world::{Manner, World};
+
+/// Worlds side by side.
+const WORLDS: usize = 6;
+/// Faults, unless `FARHELM_CHAOS` says another number.
+const FAULTS: u32 = 200;
+
+/// Not a test but this program's other parts: a world starts it again as a phone or as its app-server.
+#[test]
+fn a_part_is_played() {
+    let Some(folder) = std::env::var_os("FARHELM_CHAOS_FOLDER").map(PathBuf::from) else { return };
+    let runtime = Runtime::new().expect("a runtime");
+    match std::env::var("FARHELM_CHAOS_PART").as_deref() {
+        Ok("phone") => runtime.block_on(phone::live(&folder)),
+        _ => runtime.block_on(async {
+            let socket = folder.join("agent.sock");
+            let agent = Agent::start_keeping(&socket, &folder, &folder.join("threads")).await;
+            let _agent = agent.expect("an app-server");
+            // Its input ends with the world.
+            let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
+        }),
+    }
+}
+
+/// Runs worlds side by side until the plan is carried out, and judges each.
+async fn run(plan: &Arc<Plan>, worlds: usize, mutant: Option<&'static str>) -> Verdict {
+    let one = |at: usize| {
+        let plan = plan.clone();
+        tokio::spawn(async move {
+            let manner = Manner { mutant, relayed: at % 2 == 1 };
+            let mut work = Work::of(World::start(plan, manner).await).await;
+            work.go_on().await;
+            verdict::judge(work).await
+        })
+    };
+    let mut all = Verdict::default();
+    for ended in join_all((0..worlds).map(one)).await {
+        match ended {
+            Ok(verdict) => all.add(verdict),
+            Err(stuck) => all.unequal.push(format!("a world got stuck: {stuck}")),
+        }
+    }
+    all
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_hidden_whatever_fails() {
+    let seed = number("FARHELM_CHAOS_SEED").unwrap_or_else(rand::random);
+    let total = number("FARHELM_CHAOS").map_or(FAULTS, |faults| u32::try_from(faults).expect("a number of faults"));
+    println!("FARHELM_CHAOS_SEED={seed} FARHELM_CHAOS={total}");
+    let (plan, began) = (Arc::new(Plan::new(seed, total, None)), Instant::now());
+    let verdict = Runtime::new().expect("a runtime").block_on(run(&plan, WORLDS, None));
+    let (faults, prompts, decisions) = plan.counts();
+    println!("{plan}");
+    println!("{} refused, {} of which a phone had stored nothing", verdict.refused, verdict.unknown);
+    println!("{:.1} faults/s", f64::from(faults) / began.elapsed().as_secs_f64());
+    let Verdict { lost, doubled, unseen, .. } = &verdict;
+    let bad = [lost.len(), doubled.len(), unseen.len()];
+    println!(
+        "faults {faults} prompts {prompts} decisions {decisions} lost {} doubled {} unseen {}",
+        bad[0], bad[1], bad[2]
+    );
+    assert!(verdict.is_clean(), "{verdict:#?}");
+    assert!(plan.least() >= total / 100, "a kind of fault missed a state");
+    assert!(prompts * 5 >= faults && decisions * 5 >= faults, "too little went on");
+}
+
+/// With one safeguard missing, and the fault it is there for.
+fn is_caught(mutant: &'static str, state: usize, kind: Kind) {
+    let plan = Arc::new(Plan::new(1, 8, Some((state, kind))));
+    let verdict = Runtime::new().expect("a runtime").block_on(run(&plan, 2, Some(mutant)));
+    assert!(!verdict.is_clean(), "nobody noticed {mutant}");
+}
+
+#[test]
+fn without_dedup_something_is_doubled() {
+    is_caught("no-dedup", 1, Kind::Cut);
+}
+
+#[test]
+fn with_an_ack_before_the_store_something_is_lost() {
+    is_caught("ack-before-store", 1, Kind::Host);
+}
+
+#[test]
+fn without_a_look_up_something_is_doubled() {
+    is_caught("no-look-up", 2, Kind::Host);
+}
