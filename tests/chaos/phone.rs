@@ -136,10 +136,12 @@ impl Phone {
     }
 }
 
-/// The first turn that isn't as it is read.
+/// The first turn that isn't as it is read. Of a thread that is followed the oldest turns may not be here.
 fn differs(shown: &farhelm_core::codex::thread::Thread, read: Option<&farhelm_core::codex::thread::Thread>) -> Value {
     let Some(read) = read else { return json!("it can't be read") };
-    let (shown, read) = (said(shown), said(read));
+    let from = if shown.older { shown.turns.first().map(|turn| turn.id.as_str()) } else { None };
+    let (shown, mut read) = (said(shown), said(read));
+    read.drain(..read.iter().position(|(turn, _)| Some(turn.as_str()) == from).unwrap_or(0));
     let all = shown.len().max(read.len());
     let first = (0..all).find(|at| shown.get(*at) != read.get(*at));
     first.map_or(Value::Null, |at| json!([shown.get(at), read.get(at)]))

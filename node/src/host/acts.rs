@@ -57,10 +57,6 @@ async fn carry_out(work: Work, bridge: &Bridge, logs: &Logs) {
         }
         _ => return,
     };
-    #[cfg(feature = "faults")]
-    if matches!(answer, Envelope::Decided(_)) {
-        farhelm_overlay::faults::reach(farhelm_overlay::faults::Point::DecidedUnacked).await;
-    }
     // Nobody may want it any more.
     let _ = logs.done(device, act, answer).await;
 }

@@ -21,6 +21,7 @@ use super::asked::Held;
 use super::floor::{Asked, Judged};
 use super::followed::Followed;
 use super::roster::{Audience, Roster, Ticket};
+use super::unconfirmed::Unconfirmed;
 use crate::host::app_server::{AppServer, Epoch, Event, ProcessEpoch, ReplyError, RequestError, RpcError};
 use crate::host::devices::now_ms;
 use crate::host::folders;
@@ -107,7 +108,6 @@ pub(super) enum Command {
     },
     /// An answer to the app-server was written, or not.
     Answered {
-        by: Option<Held>,
         key: Key,
         sent: Result<(), ReplyError>,
     },
@@ -162,6 +162,7 @@ pub(super) struct Actor {
     pub(super) settling: bool,
     /// Decisions on what isn't known yet.
     pub(super) held: Vec<Held>,
+    pub(super) unconfirmed: Unconfirmed,
 }
 
 /// What makes the actor go on.
@@ -201,6 +202,7 @@ impl Actor {
             listing: true,
             settling: false,
             held: Vec::new(),
+            unconfirmed: Unconfirmed::default(),
         }
     }
 
@@ -277,7 +279,7 @@ impl Actor {
             Command::Follow { thread } => self.follow(thread),
             Command::Learned { epoch, learned } if self.epoch == Some(epoch) => self.learn(&learned),
             Command::Learned { .. } => tracing::debug!("an answer of a connection that has ended"),
-            Command::Answered { by, key, sent } => self.answered(by, key, sent),
+            Command::Answered { key, sent } => self.answered(key, sent),
             Command::Unwanted { key } => self.unwanted(key),
             Command::Listed { epoch } if self.epoch == Some(epoch) => {
                 self.listing = false;

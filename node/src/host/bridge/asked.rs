@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::actor::{Actor, Command};
+use super::unconfirmed::End;
 use crate::host::app_server::{ProcessEpoch, ReplyError};
 use crate::host::devices::now_ms;
 use crate::host::ledger::{By, DEADLINE_MS, Said};
@@ -76,7 +77,9 @@ impl Actor {
 
     pub(super) fn resolved(&mut self, process: ProcessEpoch, params: &Value) {
         let Some(request) = params.get("requestId").and_then(Value::as_i64) else { return };
-        let over = self.ledger.resolve(Key { epoch: ByteArray::new(process), request });
+        let key = Key { epoch: ByteArray::new(process), request };
+        let over = self.ledger.resolve(key);
+        self.unconfirmed.over(key, End::Confirmed);
         self.tell_over(over);
     }
 
@@ -118,7 +121,10 @@ impl Actor {
     fn say_again(&mut self, device: NodeId, key: Key, said: &Said) {
         match self.decide(device, key, said) {
             Ok((result, ends)) => self.reply(None, key, result, ends),
-            Err(refusal) => tracing::warn!(?refusal, "a decision that didn't reach Codex doesn't hold any more"),
+            Err(refusal) => {
+                tracing::warn!(?refusal, "a decision that didn't reach Codex doesn't hold any more");
+                self.unconfirmed.tell(key, Err(refusal));
+            }
         }
     }
 
@@ -126,6 +132,8 @@ impl Actor {
     pub(super) fn tell_over(&mut self, over: impl IntoIterator<Item = Resolved>) {
         let over: Vec<_> = over.into_iter().collect();
         over.iter().for_each(|resolved| self.roster.resolve(resolved));
+        // Those that Codex confirmed have been told.
+        over.iter().for_each(|resolved| self.unconfirmed.over(resolved.key, End::Gone));
         over.iter().for_each(|resolved| self.take_held_on(resolved.key));
     }
 
@@ -138,7 +146,11 @@ impl Actor {
             return self.held.push(held);
         }
         match self.decide(held.device, key, &held.said) {
-            Ok((result, ends)) => self.reply(Some(held), key, result, ends),
+            Ok((result, ends)) => {
+                let by = Some((held.device, held.act));
+                self.unconfirmed.add(held);
+                self.reply(by, key, result, ends);
+            }
             // It was answered before the host was ended, and is over; whether by that, nobody knows.
             Err(DecisionRefusal::Over) if held.unknown => held.tell(Err(DecisionRefusal::OutcomeUnknown)),
             Err(refusal) => held.tell(Err(refusal)),
@@ -197,12 +209,12 @@ impl Actor {
     }
 
     /// Writes the answer to the app-server, beside everything else, and ends the turn that goes with it.
-    fn reply(&self, by: Option<Held>, key: Key, result: Value, ends: Option<(String, String)>) {
+    fn reply(&self, by: Option<(NodeId, ActId)>, key: Key, result: Value, ends: Option<(String, String)>) {
         let (app_server, logs) = (self.app_server.clone(), self.logs.clone());
         self.spawn(async move {
             // After a crash from here on nobody knows whether it counted.
-            if let Some(held) = &by
-                && logs.forwarded(held.device, held.act).await.is_err()
+            if let Some((device, act)) = by
+                && logs.forwarded(device, act).await.is_err()
             {
                 return Command::Unwanted { key };
             }
@@ -210,38 +222,46 @@ impl Actor {
             if let Err(error) = &sent {
                 tracing::warn!(%error, "a decision didn't reach Codex");
             }
+            #[cfg(feature = "faults")]
+            if by.is_some() {
+                farhelm_overlay::faults::reach(farhelm_overlay::faults::Point::DecidedUnacked).await;
+            }
             if let (Ok(()), Some((thread, turn))) = (&sent, ends) {
                 let params = json!({ "threadId": thread, "turnId": turn });
                 if let Err(error) = app_server.request("turn/interrupt", params).await {
                     tracing::warn!(%error, "a cancelled turn wasn't interrupted");
                 }
             }
-            Command::Answered { by, key, sent }
+            Command::Answered { key, sent }
         });
     }
 
     /// An answer to the app-server was written, or not.
-    pub(super) fn answered(&mut self, by: Option<Held>, key: Key, sent: Result<(), ReplyError>) {
-        match (sent, by) {
-            (Ok(()), Some(held)) => held.tell(Ok(())),
+    pub(super) fn answered(&mut self, key: Key, sent: Result<(), ReplyError>) {
+        match sent {
+            Ok(()) => self.unconfirmed.written(key),
             // If Codex never heard it, it asks again, and is answered so.
-            (Err(ReplyError::Stale | ReplyError::Lost), Some(held)) if self.ledger.thread(key).is_some() => {
-                self.ledger.reopen(key);
+            Err(ReplyError::Stale | ReplyError::Lost) if self.ledger.thread(key).is_some() => {
                 self.ledger.doubt(key);
-                self.take_said(Held { unknown: true, ..held });
+                if let Some(held) = self.unconfirmed.take(key) {
+                    self.ledger.reopen(key);
+                    self.take_said(Held { unknown: true, ..held });
+                }
             }
-            (Err(ReplyError::Stale | ReplyError::Lost), None) => self.ledger.doubt(key),
-            (Err(_), by) => {
-                self.ledger.reopen(key);
-                by.into_iter().for_each(|held| held.tell(Err(DecisionRefusal::Over)));
-            }
-            (Ok(()), None) => {}
+            Err(ReplyError::Lost) => self.unconfirmed.tell(key, Err(DecisionRefusal::OutcomeUnknown)),
+            Err(ReplyError::Stale | ReplyError::TooLarge(_)) => self.unanswered(key),
         }
+    }
+
+    /// It surely wasn't answered by this: it is open, unless it is over.
+    fn unanswered(&mut self, key: Key) {
+        self.ledger.reopen(key);
+        self.unconfirmed.tell(key, Err(DecisionRefusal::Over));
     }
 
     /// Whoever decided was removed before Codex was told.
     pub(super) fn unwanted(&mut self, key: Key) {
-        self.ledger.reopen(key);
+        self.unanswered(key);
     }
 }
 
@@ -260,7 +280,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    fn key(&self) -> Key {
+    pub(super) fn key(&self) -> Key {
         match &self.said {
             Said::Decision(signed) => signed.key,
             Said::Answers(answers) => answers.key,
@@ -268,7 +288,7 @@ impl Held {
     }
 
     /// Whoever waited may have gone.
-    fn tell(self, result: Result<(), DecisionRefusal>) {
+    pub(super) fn tell(self, result: Result<(), DecisionRefusal>) {
         let _ = self.reply.send(result);
     }
 }

@@ -24,6 +24,7 @@ mod sight;
 #[cfg(test)]
 pub(in crate::host) mod tests;
 mod truth;
+mod unconfirmed;
 
 use farhelm_core::identity::NodeId;
 use farhelm_core::wire::Envelope;

@@ -162,6 +162,16 @@ impl Stage {
     async fn tells(&mut self, method: &str, params: Value) {
         self.codex().says(json!({"method": method, "params": params})).await;
     }
+
+    /// Codex hears this answer, and says so.
+    async fn takes(&mut self, answer: Value) {
+        assert_eq!(self.heard().await, answer);
+        self.confirms(answer["id"].as_i64().expect("a number")).await;
+    }
+
+    async fn confirms(&mut self, request: i64) {
+        self.tells("serverRequest/resolved", json!({"threadId": "t", "requestId": request})).await;
+    }
 }
 
 /// A phone's end of a session, and the host's.
@@ -227,6 +237,21 @@ impl Phone {
         loop {
             if let Envelope::Decided(decided) = self.told().await {
                 return decided.result;
+            }
+        }
+    }
+
+    /// What became of its decision, and of the matter, whichever it is told first.
+    async fn settled(&mut self) -> (Result<(), DecisionRefusal>, Resolved) {
+        let (mut result, mut over) = (None, None);
+        loop {
+            match self.told().await {
+                Envelope::Decided(decided) => result = Some(decided.result),
+                Envelope::Resolved(resolved) => over = Some(resolved),
+                _ => {}
+            }
+            if let (Some(result), Some(over)) = (result, over.clone()) {
+                return (result, over);
             }
         }
     }
@@ -301,16 +326,14 @@ async fn the_first_phone_decides_and_the_second_is_told_that_it_is_over() {
     stage.asks(7, "make").await;
     let (one, other) = (first.asked().await, second.asked().await);
     first.decides(&one, Decision::Accept).await;
-    assert_eq!(first.decided().await, Ok(()));
+    assert_eq!(stage.heard().await, json!({"id": 7, "result": {"decision": "accept"}}));
     second.decides(&other, Decision::Decline).await;
     assert_eq!(second.decided().await, Err(DecisionRefusal::Over));
 
-    assert_eq!(stage.heard().await, json!({"id": 7, "result": {"decision": "accept"}}));
-    stage.tells("serverRequest/resolved", json!({"threadId": "t", "requestId": 7})).await;
-    for phone in [&mut first, &mut second] {
-        let resolved = phone.resolved().await;
-        assert_eq!((resolved.outcome, resolved.by), (Outcome::Accepted, Some(Identity::from_seed(&[2; 32]).node_id())));
-    }
+    stage.confirms(7).await;
+    let (counts, resolved) = first.settled().await;
+    assert_eq!((counts, &resolved), (Ok(()), &second.resolved().await));
+    assert_eq!((resolved.outcome, resolved.by), (Outcome::Accepted, Some(first.identity.node_id())));
 }
 
 #[tokio::test]
@@ -329,8 +352,8 @@ async fn a_removed_phones_decision_has_no_effect() {
 
     let open = other.asked().await;
     other.decides(&open, Decision::Decline).await;
+    stage.takes(json!({"id": 0, "result": {"decision": "decline"}})).await;
     assert_eq!(other.decided().await, Ok(()));
-    assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "decline"}}));
 }
 
 #[tokio::test]
@@ -378,9 +401,8 @@ async fn permissions_are_granted_as_they_were_shown() {
     stage.codex().says(question("item/permissions/requestApproval", 4, asked)).await;
     let approval = phone.asked().await;
     phone.decides(&approval, Decision::Accept).await;
+    stage.takes(json!({"id": 4, "result": {"permissions": permissions, "scope": "turn"}})).await;
     assert_eq!(phone.decided().await, Ok(()));
-    let granted = json!({"id": 4, "result": {"permissions": permissions, "scope": "turn"}});
-    assert_eq!(stage.heard().await, granted);
 }
 
 #[tokio::test]
@@ -427,8 +449,8 @@ async fn accepting_for_the_session_is_taken_only_while_the_host_offers_it() {
     assert_eq!(phone.decided().await, Err(DecisionRefusal::NotOffered));
     offer(&stage, true);
     phone.decides(&offered, Decision::AcceptForSession).await;
+    stage.takes(json!({"id": 1, "result": {"decision": "acceptForSession"}})).await;
     assert_eq!(phone.decided().await, Ok(()));
-    assert_eq!(stage.heard().await, json!({"id": 1, "result": {"decision": "acceptForSession"}}));
 }
 
 #[tokio::test]
@@ -446,15 +468,13 @@ async fn a_question_is_told_at_attach_and_answered_once() {
 
     let answers = Answers::new(&shown, [("q".to_owned(), vec!["A".to_owned()])].into()).expect("an answer");
     first.logs(Envelope::Answers(answers.clone())).await;
-    assert_eq!(first.decided().await, Ok(()));
+    assert_eq!(stage.heard().await, json!({"id": 6, "result": {"answers": {"q": {"answers": ["A"]}}}}));
     second.logs(Envelope::Answers(answers)).await;
     assert_eq!(second.decided().await, Err(DecisionRefusal::Over));
-    assert_eq!(stage.heard().await, json!({"id": 6, "result": {"answers": {"q": {"answers": ["A"]}}}}));
-    stage.tells("serverRequest/resolved", json!({"threadId": "t", "requestId": 6})).await;
-    for phone in [&mut first, &mut second] {
-        let resolved = phone.resolved().await;
-        assert_eq!((resolved.outcome, resolved.by), (Outcome::Accepted, Some(Identity::from_seed(&[2; 32]).node_id())));
-    }
+    stage.confirms(6).await;
+    let (counts, resolved) = first.settled().await;
+    assert_eq!((counts, &resolved), (Ok(()), &second.resolved().await));
+    assert_eq!((resolved.outcome, resolved.by), (Outcome::Accepted, Some(first.identity.node_id())));
 }
 
 #[tokio::test]

@@ -61,10 +61,39 @@ async fn a_decision_counts_over_another_connection_to_the_same_process() {
     assert_eq!(stage.phone(3).await.asked().await, approval, "shown to whoever comes meanwhile");
     stage.asks(0, "make").await;
     phone.decides(&approval, Decision::Accept).await;
-    assert_eq!(phone.decided().await, Ok(()));
+    stage.takes(json!({"id": 0, "result": {"decision": "accept"}})).await;
+    let (counts, resolved) = phone.settled().await;
+    assert_eq!((counts, resolved.outcome), (Ok(()), Outcome::Accepted), "and nothing was said of it in between");
+}
+
+#[tokio::test]
+async fn an_answer_that_died_with_its_app_server_is_not_said_to_count() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    stage.asks(0, "make").await;
+    let approval = phone.asked().await;
+    phone.decides(&approval, Decision::Accept).await;
+    // It was written, and nobody confirmed it.
     assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "accept"}}));
-    stage.tells("serverRequest/resolved", json!({"threadId": "t", "requestId": 0})).await;
-    assert_eq!(phone.resolved().await.outcome, Outcome::Accepted, "and nothing was said of it in between");
+    stage.fake.restarts();
+    stage.reconnects(resumed(json!([]))).await;
+    let (counts, resolved) = phone.settled().await;
+    assert_eq!((counts, resolved.outcome), (Err(DecisionRefusal::OutcomeUnknown), Outcome::Lost));
+}
+
+#[tokio::test]
+async fn an_answer_that_codex_did_not_keep_is_given_again_and_counts_once_it_is_confirmed() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    stage.asks(0, "make").await;
+    let approval = phone.asked().await;
+    phone.decides(&approval, Decision::Accept).await;
+    assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "accept"}}));
+    stage.reconnects(working(json!(["waitingOnApproval"]))).await;
+    stage.asks(0, "make").await;
+    stage.takes(json!({"id": 0, "result": {"decision": "accept"}})).await;
+    let (counts, resolved) = phone.settled().await;
+    assert_eq!((counts, resolved.outcome), (Ok(()), Outcome::Accepted));
 }
 
 #[tokio::test]
@@ -80,9 +109,9 @@ async fn what_is_decided_while_codex_is_away_is_said_when_it_asks_again() {
     phone.logs(Envelope::Answers(answers)).await;
     stage.reconnects(working(json!(["waitingOnApproval", "waitingOnUserInput"]))).await;
     stage.asks(0, "make").await;
-    assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "decline"}}));
+    stage.takes(json!({"id": 0, "result": {"decision": "decline"}})).await;
     stage.inquires(1).await;
-    assert_eq!(stage.heard().await, json!({"id": 1, "result": {"answers": {"q": {"answers": ["A"]}}}}));
+    stage.takes(json!({"id": 1, "result": {"answers": {"q": {"answers": ["A"]}}}})).await;
     // Only now: until Codex heard it, nobody knows whether it will count.
     assert_eq!((phone.decided().await, phone.decided().await), (Ok(()), Ok(())));
 }
@@ -103,8 +132,8 @@ async fn an_answer_that_codex_did_not_hear_is_not_said_again_for_a_phone_that_ma
     other.questioned().await;
     assert_eq!(phone.decided().await, Err(DecisionRefusal::NotAllowed));
     other.decides(&approval, Decision::Decline).await;
+    stage.takes(json!({"id": 0, "result": {"decision": "decline"}})).await;
     assert_eq!(other.decided().await, Ok(()));
-    assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "decline"}}));
 }
 
 #[tokio::test]
@@ -134,8 +163,8 @@ async fn a_decision_that_was_signed_before_the_host_was_started_again_is_taken()
     let mut phone = stage.phone(2).await;
     assert_eq!(phone.asked().await, approval, "the deadline, too, is signed");
     phone.decides(&approval, Decision::Accept).await;
+    stage.takes(json!({"id": 0, "result": {"decision": "accept"}})).await;
     assert_eq!(phone.decided().await, Ok(()));
-    assert_eq!(stage.heard().await, json!({"id": 0, "result": {"decision": "accept"}}));
 }
 
 #[tokio::test]
