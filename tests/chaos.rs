@@ -106,24 +106,25 @@ fn nothing_is_lost_doubled_or_hidden_whatever_fails() {
     assert!(prompts * 5 >= faults && decisions * 5 >= faults, "too little went on");
 }
 
-/// With one safeguard missing, and the fault it is there for.
-fn is_caught(mutant: &'static str, state: usize, kind: Kind) {
-    let plan = Arc::new(Plan::new(1, 8, Some((state, kind))));
+/// What a run finds with one safeguard missing, and the fault it is there for.
+fn without(mutant: &'static str, state: usize, kind: Kind) -> Verdict {
+    let plan = Arc::new(Plan::new(1, 16, Some((state, kind))));
     let verdict = Runtime::new().expect("a runtime").block_on(run(&plan, 2, Some(mutant)));
-    assert!(!verdict.is_clean(), "nobody noticed {mutant}");
+    println!("{mutant}: {verdict:#?}");
+    verdict
 }
 
 #[test]
 fn without_dedup_something_is_doubled() {
-    is_caught("no-dedup", 1, Kind::Cut);
+    assert!(!without("no-dedup", 1, Kind::Cut).doubled.is_empty());
 }
 
 #[test]
 fn with_an_ack_before_the_store_something_is_lost() {
-    is_caught("ack-before-store", 1, Kind::Host);
+    assert!(!without("ack-before-store", 1, Kind::Host).lost.is_empty());
 }
 
 #[test]
 fn without_a_look_up_something_is_doubled() {
-    is_caught("no-look-up", 2, Kind::Host);
+    assert!(!without("no-look-up", 2, Kind::Host).doubled.is_empty());
 }

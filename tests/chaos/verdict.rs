@@ -41,13 +41,16 @@ impl Verdict {
 pub(crate) async fn judge(mut work: Work) -> Verdict {
     let mut verdict = Verdict::default();
     // A last prompt, with nothing in its way: everything before it is over once it is answered.
-    while !work.say("hello, the last one").await {}
-    if let Err(why) = equal(&work).await {
+    while !work.is_condemned() && !work.say("hello, the last one").await {}
+    if !work.is_condemned()
+        && let Err(why) = equal(&work).await
+    {
         verdict.unequal.push(why);
     }
     judge_prompts(&work, &mut verdict);
     judge_decisions(&work, &mut verdict);
     verdict.unseen.append(&mut work.unseen);
+    verdict.lost.extend(work.undecided.drain(..).map(|item| format!("{item} is never decided")));
     verdict
 }
 
@@ -57,8 +60,8 @@ fn judge_prompts(work: &Work, verdict: &mut Verdict) {
         let times = effects.prompts.get(prompt).copied().unwrap_or(0);
         verdict.refused += usize::from(matches!(fate, Fate::Refused(_)));
         verdict.unknown += usize::from(*fate == Fate::Unknown);
-        if times == 0 && *fate == Fate::Accepted {
-            verdict.lost.push(prompt.clone());
+        if times == 0 && *fate == Fate::Accepted || *fate == Fate::Silent {
+            verdict.lost.push(format!("{prompt}: {fate:?}"));
         }
         if times > 1 || (times == 1 && matches!(fate, Fate::Refused(_))) {
             verdict.doubled.push(format!("{prompt}: {times} times, {fate:?}"));

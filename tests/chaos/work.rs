@@ -26,6 +26,8 @@ pub(crate) enum Fate {
     Refused(String),
     /// The phone was killed around it, and had nothing stored.
     Unknown,
+    /// The phone waits for an answer that never comes.
+    Silent,
 }
 
 /// Everything that was said in one world.
@@ -37,6 +39,8 @@ pub(crate) struct Work {
     pub(crate) decisions: BTreeMap<String, BTreeSet<&'static str>>,
     /// Approvals that a phone didn't see.
     pub(crate) unseen: Vec<String>,
+    /// Approvals that were never over, whatever was decided.
+    pub(crate) undecided: Vec<String>,
     rng: StdRng,
     number: u32,
 }
@@ -44,17 +48,23 @@ pub(crate) struct Work {
 impl Work {
     pub(crate) async fn of(world: Arc<World>) -> Self {
         let (thread, rng) = (world.thread().await, StdRng::seed_from_u64(world.plan.seed()));
-        let (fates, decisions, unseen) = Default::default();
-        Self { world, thread, fates, decisions, unseen, rng, number: 0 }
+        let (fates, decisions, unseen, undecided) = Default::default();
+        Self { world, thread, fates, decisions, unseen, undecided, rng, number: 0 }
     }
 
     pub(crate) fn effects(&self) -> Effects {
         effects::read(&self.world.path("threads"), &self.thread)
     }
 
+    /// Whether something is wrong that nothing can mend.
+    pub(crate) fn is_condemned(&self) -> bool {
+        let stuck = !self.undecided.is_empty() || self.fates.values().any(|fate| *fate == Fate::Silent);
+        stuck || self.effects().prompts.values().any(|times| *times > 1)
+    }
+
     /// Until the plan is carried out.
     pub(crate) async fn go_on(&mut self) {
-        while !self.world.plan.is_done() {
+        while !self.world.plan.is_done() && !self.is_condemned() {
             self.number += 1;
             let asks = self.rng.random_ratio(3, 4);
             let word = format!("p{:04}.", self.number);
@@ -73,8 +83,8 @@ impl Work {
         // What was answered up to now is about earlier ones.
         phone.view.send_modify(|view| view.answered.clear());
         phone.tell(&json!({"do": "prompt", "thread": self.thread, "text": prompt})).await;
-        let fate = phone.until("a fate", |view| fate(view, begun, prompt).is_some()).await;
-        let fate = fate_of(&fate, begun, prompt);
+        let known = phone.hears(|view| fate(view, begun, prompt).is_some()).await;
+        let fate = known.and_then(|view| fate(&view, begun, prompt)).unwrap_or(Fate::Silent);
         let taken = self.effects().prompts.contains_key(prompt);
         self.world.plan.took_effect(u32::from(taken), 0);
         self.world.note(format_args!("{prompt}: {fate:?}, taken up: {taken}"));
@@ -98,6 +108,9 @@ impl Work {
         loop {
             let effects = self.effects();
             let Some(item) = effects.asks.clone() else { break };
+            if self.is_condemned() {
+                return;
+            }
             let views = self.views();
             let seen = views.iter().all(|view| view.item(word) == Some(&item));
             let stale = said.is_none_or(|told| self.is_lost(&views, told, &item));
@@ -106,11 +119,8 @@ impl Work {
                 said = Some((views[0].begun, views[1].begun));
             }
             if Instant::now() > deadline {
-                if !seen {
-                    self.unseen.push(item);
-                    return;
-                }
-                panic!("{item} is never decided: {views:#?}");
+                let kind = if seen { &mut self.undecided } else { &mut self.unseen };
+                return kind.push(item);
             }
             sleep(LOOK).await;
         }
@@ -178,8 +188,4 @@ fn fate(view: &View, begun: u32, prompt: &str) -> Option<Fate> {
         Some(_) => Some(Fate::Unknown),
         None => None,
     }
-}
-
-fn fate_of(view: &View, begun: u32, prompt: &str) -> Fate {
-    fate(view, begun, prompt).expect("it was waited for")
 }

@@ -74,9 +74,13 @@ impl Phone {
 
     /// Waits until what it has said fulfils this.
     pub(crate) async fn until(&self, what: &str, fits: impl FnMut(&View) -> bool) -> View {
+        self.hears(fits).await.unwrap_or_else(|| panic!("never {what}: {:#?}", self.view.borrow()))
+    }
+
+    /// Waits as well; `None` if it never does.
+    pub(crate) async fn hears(&self, fits: impl FnMut(&View) -> bool) -> Option<View> {
         let mut view = self.view.subscribe();
-        let waited = timeout(PATIENCE, view.wait_for(fits)).await.map(|view| view.expect("a view").clone());
-        waited.unwrap_or_else(|_| panic!("never {what}: {:#?}", self.view.borrow()))
+        timeout(PATIENCE, view.wait_for(fits)).await.ok().map(|view| view.expect("a view").clone())
     }
 }
 
