@@ -94,7 +94,8 @@ fn nothing_is_lost_doubled_or_hidden_whatever_fails() {
     let (faults, prompts, decisions) = plan.counts();
     println!("{plan}");
     println!("{} refused, {} of which a phone had stored nothing", verdict.refused, verdict.unknown);
-    println!("{:.1} faults/s", f64::from(faults) / began.elapsed().as_secs_f64());
+    let rate = f64::from(faults) / began.elapsed().as_secs_f64();
+    println!("{rate:.1} faults/s (wanted: 2)");
     let Verdict { lost, doubled, unseen, .. } = &verdict;
     let bad = [lost.len(), doubled.len(), unseen.len()];
     println!(
@@ -102,8 +103,17 @@ fn nothing_is_lost_doubled_or_hidden_whatever_fails() {
         bad[0], bad[1], bad[2]
     );
     assert!(verdict.is_clean(), "{verdict:#?}");
+    assert!(rate >= 0.2, "ten times slower than wanted");
     assert!(plan.least() >= total / 100, "a kind of fault missed a state");
     assert!(prompts * 5 >= faults && decisions * 5 >= faults, "too little went on");
+}
+
+#[test]
+fn this_program_can_be_told_what_goes_wrong_so_the_look_for_it_in_the_shipped_one_can_fail() {
+    let program = std::fs::read(env!("CARGO_BIN_EXE_farhelm")).expect("the program");
+    for word in ["FARHELM_FAULTS", "FARHELM_MUTANT", "stored-unsent"] {
+        assert!(program.windows(word.len()).any(|at| at == word.as_bytes()), "{word}");
+    }
 }
 
 /// What a run finds with one safeguard missing, and the fault it is there for.

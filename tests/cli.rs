@@ -746,3 +746,12 @@ fn words_in(printed: &str) -> Vec<String> {
     let mut lines = lines.map(|words| words.map(str::to_owned).collect::<Vec<_>>());
     lines.find(|words| words.len() == 4 && words.iter().all(|word| word.is_ascii())).expect("four words")
 }
+
+/// The build for tests/chaos.rs has them, as a test there shows: so this one can fail.
+#[test]
+fn the_program_has_no_points_at_which_tests_have_things_go_wrong() {
+    let program = std::fs::read(env!("CARGO_BIN_EXE_farhelm")).expect("the program");
+    for word in ["FARHELM_FAULTS", "FARHELM_MUTANT", "stored-unsent"] {
+        assert!(!program.windows(word.len()).any(|at| at == word.as_bytes()), "{word}");
+    }
+}

@@ -37,7 +37,7 @@ async fn attend(socket: UnixStream, world: Weak<World>) {
     let word = match kind {
         Some(kind) => {
             world.note(format_args!("{point}: {kind:?}"));
-            world.fault(kind, pid, report["n"].as_u64().unwrap_or_default() % 2 == 0).await
+            world.fault(kind, pid, report["n"].as_u64().unwrap_or_default().is_multiple_of(2)).await
         }
         None => "go",
     };

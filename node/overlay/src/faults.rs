@@ -175,29 +175,3 @@ async fn ask(socket: std::io::Result<UnixStream>, point: Point, n: u64) -> std::
     socket.read_line(&mut word).await?;
     Ok(word)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_word_is_for_one_frame() {
-        arm(Frame::of_word("double"));
-        arm(Frame::of_word("go"));
-        assert_eq!(frame(), Frame::Double);
-        assert_eq!(frame(), Frame::Pass);
-    }
-
-    #[test]
-    fn nothing_is_missing_unless_it_is_named() {
-        for all in [Mutant::NoDedup, Mutant::AckBeforeStore, Mutant::NoLookUp] {
-            assert!(!mutant(all));
-        }
-    }
-
-    #[tokio::test]
-    async fn without_a_harness_a_point_is_passed_at_once() {
-        reach(Point::StoredUnsent).await;
-        assert_eq!(REACHED.load(Ordering::Relaxed), 0);
-    }
-}

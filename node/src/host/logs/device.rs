@@ -32,7 +32,7 @@ pub(super) enum Refused {
 #[derive(Debug, PartialEq)]
 pub(super) enum Asked {
     /// To be done.
-    Act(ActId, Envelope),
+    Act(ActId, Box<Envelope>),
     /// It was done before.
     Answered,
     /// It is known and under way, or nothing new.
@@ -122,7 +122,7 @@ impl Device {
                 let act = Act { order: self.order, stage: Stage::Received, body, result: Vec::new(), at_ms: now_ms };
                 changes.push(Change::Act(self.id, id, act.clone()));
                 self.acts.insert(id, act);
-                Asked::Act(id, envelope)
+                Asked::Act(id, Box::new(envelope))
             }
         };
         Ok((asked, changes))

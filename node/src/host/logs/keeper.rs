@@ -260,7 +260,9 @@ impl Keeper {
             Ok((asked, changes)) => {
                 batch.changes.extend(changes);
                 let work = match asked {
-                    Asked::Act(act, envelope) => Some(Box::new(Work { device, act, stage: Stage::Received, envelope })),
+                    Asked::Act(act, envelope) => {
+                        Some(Box::new(Work { device, act, stage: Stage::Received, envelope: *envelope }))
+                    }
                     Asked::Answered | Asked::Known => None,
                 };
                 let pushed = logs.last();
