@@ -5,7 +5,11 @@
 // A test's unwrap is an assertion; clippy only sees that of functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+#[path = "killed/after.rs"]
+mod after;
 mod killed;
+#[path = "killed/moment.rs"]
+mod moment;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -129,7 +133,7 @@ fn what_was_acknowledged_survives_a_sigkill_at_any_moment() {
         }
         // Another step, and another moment within it, each time.
         let (lines, moment) = (20 + kill as usize, Duration::from_micros(u64::from(kill) * 97 % 1_500));
-        let seen = killed::after(writer(dir.path(), first), lines, moment, acknowledged);
+        let seen = after::after(writer(dir.path(), first), lines, moment, acknowledged);
         let store = Store::open(&path(dir.path())).unwrap();
         let &(step, last) = seen.last().unwrap();
         for number in first..last {
@@ -155,7 +159,7 @@ fn a_sigkill_during_the_first_start_leaves_no_half_store() {
         while std::fs::read_dir(&dir).unwrap().next().is_none() {
             assert!(writer.try_wait().unwrap().is_none(), "the writer ended by itself");
         }
-        killed::wait(Duration::from_micros(round * 211));
+        moment::wait(Duration::from_micros(round * 211));
         writer.kill().unwrap();
         writer.wait().unwrap();
         Store::open(&path(&dir)).unwrap();

@@ -5,7 +5,13 @@
 // A test's unwrap is an assertion; clippy only sees that of functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+#[path = "killed/after.rs"]
+mod after;
+#[path = "killed/amidst.rs"]
+mod amidst;
 mod killed;
+#[path = "killed/moment.rs"]
+mod moment;
 
 use std::fs;
 use std::io::Write;
@@ -115,7 +121,7 @@ fn what_was_acknowledged_survives_a_sigkill_at_any_moment() {
     for kill in 0..25 {
         let writer = killed::run("as_another_process_write_until_killed", &[(FILE, &path)]);
         let moment = Duration::from_micros(kill * 197 % 3_000);
-        let seen = killed::after(writer, 8 + usize::try_from(kill % 5).unwrap(), moment, acknowledged);
+        let seen = after::after(writer, 8 + usize::try_from(kill % 5).unwrap(), moment, acknowledged);
         let (last, there) = (*seen.last().unwrap(), last_step(&Journal::open(&path).unwrap()));
         assert!(there == last || there == last + 1, "{there} is there after {last}");
     }
@@ -144,7 +150,7 @@ fn a_sigkill_while_room_is_given_back_loses_nothing() {
         fs::write(&path, &bytes).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let child = killed::run("as_another_process_open", &[(FILE, &path)]);
-        killed::amidst(child, &path, Duration::from_micros(kill * 1_500));
+        amidst::amidst(child, &path, Duration::from_micros(kill * 1_500));
         let left = fs::read(&path).unwrap();
         amidst += u32::from(left.len() > bytes.len() / 2 && left[PAGE..] != bytes[PAGE..]);
         let journal = Journal::open(&path).unwrap();

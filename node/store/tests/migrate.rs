@@ -2,7 +2,11 @@
 // A test's unwrap is an assertion; clippy only sees that of functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+#[path = "killed/amidst.rs"]
+mod amidst;
 mod killed;
+#[path = "killed/moment.rs"]
+mod moment;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -230,7 +234,7 @@ fn a_sigkill_at_any_moment_leaves_the_older_one_whole_or_the_newer_one() {
         fs::write(world.path(), &before).unwrap();
         fs::set_permissions(world.path(), fs::Permissions::from_mode(0o600)).unwrap();
         let child = killed::run("as_another_process_migrate", &[(FILE, &world.path())]);
-        killed::amidst(child, &world.path(), Duration::from_micros(kill * 700));
+        amidst::amidst(child, &world.path(), Duration::from_micros(kill * 700));
         let touched = fs::read(world.path()).unwrap()[PAGE..] != before[PAGE..];
         amidst += u32::from(schema_of(&world.path(), COUNT) == 1 && touched);
         assert_everything_is_there(&Journal::open(&world.path()).unwrap(), COUNT);
