@@ -4,6 +4,10 @@
 //! `FARHELM_CHAOS=N` is how many faults (200 unless said), `FARHELM_CHAOS_SEED` repeats a run's choices. It needs the
 //! feature `faults`, which nothing that is shipped has.
 
+#[path = "support/codex.rs"]
+mod codex;
+#[path = "support/codex_home.rs"]
+mod codex_home;
 #[path = "chaos/cut.rs"]
 mod cut;
 #[path = "chaos/effects.rs"]
@@ -60,52 +64,62 @@ fn a_part_is_played() {
 }
 
 /// Runs worlds side by side until the plan is carried out, and judges each.
-async fn run(plan: &Arc<Plan>, worlds: usize, mutant: Option<&'static str>) -> Verdict {
+async fn run(plan: &Arc<Plan>, worlds: usize, all: Manner) -> Verdict {
     let one = |at: usize| {
         let plan = plan.clone();
         tokio::spawn(async move {
-            let manner = Manner { mutant, relayed: at % 2 == 1 };
+            let manner = Manner { relayed: at % 2 == 1, ..all };
             let mut work = Work::of(World::start(plan, manner).await).await;
             work.go_on().await;
             verdict::judge(work).await
         })
     };
-    let mut all = Verdict::default();
+    let mut found = Verdict::default();
     for ended in join_all((0..worlds).map(one)).await {
         match ended {
-            Ok(verdict) => all.add(verdict),
-            Err(stuck) => all.unequal.push(format!("a world got stuck: {stuck}")),
+            Ok(verdict) => found.add(verdict),
+            Err(stuck) => found.unequal.push(format!("a world got stuck: {stuck}")),
         }
     }
-    all
+    found
 }
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
 }
 
-#[test]
-fn nothing_is_lost_doubled_or_hidden_whatever_fails() {
+/// Carries a plan out, says what happened, and fails if anything is wrong.
+fn holds(total: u32, worlds: usize, manner: Manner) -> Plan {
     let seed = number("FARHELM_CHAOS_SEED").unwrap_or_else(rand::random);
-    let total = number("FARHELM_CHAOS").map_or(FAULTS, |faults| u32::try_from(faults).expect("a number of faults"));
     println!("FARHELM_CHAOS_SEED={seed} FARHELM_CHAOS={total}");
     let (plan, began) = (Arc::new(Plan::new(seed, total, None)), Instant::now());
-    let verdict = Runtime::new().expect("a runtime").block_on(run(&plan, WORLDS, None));
+    let verdict = Runtime::new().expect("a runtime").block_on(run(&plan, worlds, manner));
     let (faults, prompts, decisions) = plan.counts();
-    println!("{plan}");
-    println!("{} refused, {} of which a phone had stored nothing", verdict.refused, verdict.unknown);
     let rate = f64::from(faults) / began.elapsed().as_secs_f64();
-    println!("{rate:.1} faults/s (wanted: 2)");
-    let Verdict { lost, doubled, unseen, .. } = &verdict;
-    let bad = [lost.len(), doubled.len(), unseen.len()];
+    let Verdict { lost, doubled, unseen, refused, unknown, .. } = &verdict;
+    let [lost, doubled, unseen] = [lost.len(), doubled.len(), unseen.len()];
     println!(
-        "faults {faults} prompts {prompts} decisions {decisions} lost {} doubled {} unseen {}",
-        bad[0], bad[1], bad[2]
+        "{plan}\n{refused} prompts refused, {unknown} not stored by a phone that died; {rate:.1} faults/s (wanted: 2)"
     );
+    println!("faults {faults} prompts {prompts} decisions {decisions} lost {lost} doubled {doubled} unseen {unseen}");
     assert!(verdict.is_clean(), "{verdict:#?}");
-    assert!(rate >= 0.2, "ten times slower than wanted");
-    assert!(plan.least() >= total / 100, "a kind of fault missed a state");
     assert!(prompts * 5 >= faults && decisions * 5 >= faults, "too little went on");
+    assert!(rate >= 0.2, "ten times slower than wanted");
+    Arc::into_inner(plan).expect("its worlds are gone")
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_hidden_whatever_fails() {
+    let total = number("FARHELM_CHAOS").map_or(FAULTS, |faults| u32::try_from(faults).expect("a number of faults"));
+    let plan = holds(total, WORLDS, Manner::default());
+    assert!(plan.least() >= total / 100, "a kind of fault missed a state");
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_hidden_with_the_real_codex() {
+    if codex::codex().is_some() {
+        holds(FAULTS / 5, 2, Manner { codex: true, ..Manner::default() });
+    }
 }
 
 #[test]
@@ -119,7 +133,11 @@ fn this_program_can_be_told_what_goes_wrong_so_the_look_for_it_in_the_shipped_on
 /// What a run finds with one safeguard missing, and the fault it is there for.
 fn without(mutant: &'static str, state: usize, kind: Kind) -> Verdict {
     let plan = Arc::new(Plan::new(1, 16, Some((state, kind))));
-    let verdict = Runtime::new().expect("a runtime").block_on(run(&plan, 2, Some(mutant)));
+    let verdict = Runtime::new().expect("a runtime").block_on(run(
+        &plan,
+        2,
+        Manner { mutant: Some(mutant), ..Manner::default() },
+    ));
     println!("{mutant}: {verdict:#?}");
     verdict
 }

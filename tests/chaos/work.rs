@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::effects::{self, Effects};
+use super::effects::Effects;
 use super::view::View;
 use super::world::{PATIENCE, World};
 
@@ -53,7 +53,7 @@ impl Work {
     }
 
     pub(crate) fn effects(&self) -> Effects {
-        effects::read(&self.world.path("threads"), &self.thread)
+        self.world.effects(&self.thread)
     }
 
     /// Whether something is wrong that nothing can mend.
@@ -85,7 +85,7 @@ impl Work {
         phone.tell(&json!({"do": "prompt", "thread": self.thread, "text": prompt})).await;
         let known = phone.hears(|view| fate(view, begun, prompt).is_some()).await;
         let fate = known.and_then(|view| fate(&view, begun, prompt)).unwrap_or(Fate::Silent);
-        let taken = self.effects().prompts.contains_key(prompt);
+        let taken = self.is_taken_up(prompt, &fate).await;
         self.world.plan.took_effect(u32::from(taken), 0);
         self.world.note(format_args!("{prompt}: {fate:?}, taken up: {taken}"));
         if matches!(fate, Fate::Refused(_)) {
@@ -93,6 +93,19 @@ impl Work {
         }
         self.fates.insert(prompt.to_owned(), fate);
         taken
+    }
+
+    /// Codex records a prompt some time after it has answered.
+    async fn is_taken_up(&self, prompt: &str, fate: &Fate) -> bool {
+        let patience = if *fate == Fate::Accepted { PATIENCE } else { LOOK };
+        let deadline = Instant::now() + patience;
+        loop {
+            let is_there = self.effects().prompts.contains_key(prompt);
+            if is_there || Instant::now() > deadline {
+                return is_there;
+            }
+            sleep(LOOK).await;
+        }
     }
 
     /// A thread that the new app-server hasn't loaded is loaded by whoever wants to go on with it.
@@ -107,10 +120,16 @@ impl Work {
         let mut said: Option<(u32, u32)> = None;
         loop {
             let effects = self.effects();
-            let Some(item) = effects.asks.clone() else { break };
             if self.is_condemned() {
                 return;
             }
+            let Some(item) = effects.asks.clone() else {
+                if effects.works && Instant::now() < deadline {
+                    sleep(LOOK).await;
+                    continue;
+                }
+                break;
+            };
             let views = self.views();
             let seen = views.iter().all(|view| view.item(word) == Some(&item));
             let stale = said.is_none_or(|told| self.is_lost(&views, told, &item));

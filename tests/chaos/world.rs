@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -16,7 +17,12 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
+use farhelm::demo::model::Model;
+
+use super::codex::codex;
+use super::codex_home::CodexHome;
 use super::cut;
+use super::effects::{self, Effects};
 use super::plan::{Kind, Plan};
 use super::view::View;
 
@@ -28,10 +34,16 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 pub(crate) struct Manner {
     pub(crate) mutant: Option<&'static str>,
     pub(crate) relayed: bool,
+    /// The real Codex, and not the scripted agent.
+    pub(crate) codex: bool,
 }
 
 pub(crate) struct World {
     folder: TempDir,
+    /// The real Codex's own, with its model.
+    home: Option<(CodexHome, Model)>,
+    /// How much of the thread Codex had recorded each time it was killed.
+    deaths: std::sync::Mutex<Vec<usize>>,
     manner: Manner,
     ports: [u16; 2],
     processes: Mutex<Processes>,
@@ -92,9 +104,18 @@ impl World {
         for name in ["work", "threads", "phone-0", "phone-1"] {
             fs::create_dir(folder.path().join(name)).expect("our own folder");
         }
+        let home = match manner.codex {
+            true => {
+                let model = Model::start().await.expect("a model");
+                Some((CodexHome::new(model.port()), model))
+            }
+            false => None,
+        };
         let (ports, phones) = ([free_port(), free_port()], [Phone::new(), Phone::new()]);
         let world = Arc::new(Self {
             folder,
+            home,
+            deaths: std::sync::Mutex::default(),
             manner,
             ports,
             processes: Mutex::default(),
@@ -131,6 +152,19 @@ impl World {
         self.folder.path().join(below)
     }
 
+    /// Where threads work.
+    fn work(&self) -> PathBuf {
+        self.home.as_ref().map_or_else(|| self.path("work"), |(home, _)| home.folder("work"))
+    }
+
+    /// What really happened on a thread.
+    pub(crate) fn effects(&self, thread: &str) -> Effects {
+        match &self.home {
+            Some((home, _)) => effects::recorded(&home.path(), thread, &self.deaths.lock().expect("nobody panics")),
+            None => effects::kept(&self.path("threads"), thread),
+        }
+    }
+
     pub(crate) async fn thread(&self) -> String {
         self.processes.lock().await.thread.clone().expect("it was started")
     }
@@ -151,7 +185,7 @@ impl World {
     }
 
     fn prepared(&self, mut command: Command) -> Command {
-        command.env_clear().current_dir(self.path("work")).kill_on_drop(true);
+        command.env_clear().current_dir(self.work()).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.env("FARHELM_FAULTS", self.path("faults.sock"));
         if let Some(mutant) = self.manner.mutant {
@@ -168,7 +202,35 @@ impl World {
     }
 
     fn agent(&self) -> Child {
-        self.part("agent", self.folder.path()).spawn().expect("it starts")
+        let mut agent = match &self.home {
+            Some((home, _)) => self.codex(home),
+            None => self.part("agent", self.folder.path()),
+        };
+        // What is installed as Codex starts Codex: both are killed.
+        agent.process_group(0).spawn().expect("it starts")
+    }
+
+    fn codex(&self, home: &CodexHome) -> Command {
+        let mut command = Command::new(codex().expect("it was there"));
+        command.args(["app-server", "--listen", &self.socket()]).current_dir(self.work()).kill_on_drop(true);
+        command.env("CODEX_HOME", home.path()).env("HOME", home.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// The app-server's.
+    fn socket(&self) -> String {
+        format!("unix://{}", self.path("agent.sock").display())
+    }
+
+    fn kill_agent(&self, agent: Option<&Child>, thread: Option<&str>) {
+        let group = id(agent).and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        if let (Some((home, _)), Some(thread)) = (&self.home, thread) {
+            self.deaths.lock().expect("nobody panics").push(effects::length(&home.path(), thread));
+        }
     }
 
     fn relay(&self) -> Child {
@@ -188,7 +250,7 @@ impl World {
 
     /// Over QUIC where phones shall come by the relay: what a relay sees of TCP leads nobody there.
     async fn host(&self, relays: &[String], wait: bool) -> Child {
-        let connect = format!("unix://{}", self.path("agent.sock").display());
+        let connect = self.socket();
         let listen = match self.manner.relayed {
             true => format!("/ip4/127.0.0.1/udp/{}/quic-v1", self.ports[1]),
             false => format!("/ip4/127.0.0.1/tcp/{}", self.ports[1]),
@@ -266,6 +328,7 @@ impl World {
                 processes.relay = Some(relay);
             }
             Kind::Agent => {
+                self.kill_agent(processes.agent.as_ref(), processes.thread.as_deref());
                 kill(processes.agent.take()).await;
                 processes.agent = Some(self.agent());
             }
