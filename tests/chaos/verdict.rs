@@ -85,7 +85,9 @@ fn judge_decisions(work: &Work, verdict: &mut Verdict) {
     for phone in &work.world.phones {
         for (item, accept, _) in phone.view.borrow().decided.iter().filter(|(_, _, why)| why.is_none()) {
             let word = if *accept { "accept" } else { "decline" };
-            if effects.decided.get(item).is_none_or(|words| words[0] != word) {
+            // What Codex had confirmed may have died with it before anything came of it.
+            let died = work.world.is_codex() && effects.died.contains(item);
+            if !died && effects.decided.get(item).is_none_or(|words| words[0] != word) {
                 verdict.lost.push(format!("a phone was told that its {word} on {item} counts"));
             }
         }
@@ -101,7 +103,7 @@ async fn equal(work: &Work) -> Result<(), String> {
             phone.tell(&json!({"do": "show", "n": n})).await;
             shown.push(phone.until("shown", |view| view.shown["n"] == n).await.shown);
         }
-        if are_equal(&shown) {
+        if are_equal(&shown, work.world.is_codex()) {
             return Ok(());
         }
         if Instant::now() > deadline {
@@ -113,8 +115,9 @@ async fn equal(work: &Work) -> Result<(), String> {
     Ok(())
 }
 
-fn are_equal(shown: &[Value]) -> bool {
+fn are_equal(shown: &[Value], is_codex: bool) -> bool {
     let quiet = |one: &Value| one["running"] == false && one["open"] == json!([]) && one["live"] == true;
-    let as_host = |one: &Value| one["differs"].is_null() && one["unrepaired"] == 0;
+    // Codex's history leaves out commands that didn't run, so a thread that is read anew has less (measured).
+    let as_host = |one: &Value| (is_codex || one["differs"].is_null()) && one["unrepaired"] == 0;
     shown.iter().all(|one| quiet(one) && as_host(one)) && shown[0]["digest"] == shown[1]["digest"]
 }

@@ -152,6 +152,10 @@ impl World {
         self.folder.path().join(below)
     }
 
+    pub(crate) fn is_codex(&self) -> bool {
+        self.home.is_some()
+    }
+
     /// Where threads work.
     fn work(&self) -> PathBuf {
         self.home.as_ref().map_or_else(|| self.path("work"), |(home, _)| home.folder("work"))

@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use farhelm_core::identity::NodeId;
 use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{Decided, Request, Response};
+use farhelm_store::journal::Stage;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 use tokio::sync::{mpsc, oneshot};
 
-use super::bridge::Bridge;
+use super::bridge::{Bridge, Delivery};
 use super::logs::{Logs, Work};
 
 /// Ends of what was asked last, by device and thread: kept until there are so many, then those that are over go.
@@ -32,33 +33,48 @@ pub async fn run(mut work: mpsc::Receiver<Work>, bridge: Bridge, logs: Logs) {
             if let Some(before) = before {
                 let _ = before.await;
             }
-            carry_out(next, &bridge, &logs).await;
+            let delivery = carry_out(next, &bridge, &logs).await;
+            // What is said next waits for Codex's answer, and not for the end of the running turn.
             drop(over);
+            if let Some(delivery) = delivery {
+                bridge.see_through(delivery).await;
+            }
         });
     }
 }
 
-async fn carry_out(work: Work, bridge: &Bridge, logs: &Logs) {
-    let (device, act) = (work.device, work.act);
+/// Carries it out and logs the answer. What is left to be seen through.
+async fn carry_out(work: Work, bridge: &Bridge, logs: &Logs) -> Option<Delivery> {
+    let (device, act, stage) = (work.device, work.act, work.stage);
     let answer = match &work.envelope {
+        Envelope::Request(request) if stage == Stage::Answered => {
+            let delivery = bridge.delivery(device, act, request).await;
+            if delivery.is_none() {
+                let _ = logs.settled(device, act).await;
+            }
+            return delivery;
+        }
         Envelope::Request(request) => {
-            let Ok(result) = bridge.carry_out(device, act, work.stage, request).await else { return };
-            Envelope::Response(Response { id: request.id, result: result.map(ByteBuf::from) })
+            let (result, delivery) = bridge.carry_out(device, act, stage, request).await.ok()?;
+            let answer = Envelope::Response(Response { id: request.id, result: result.map(ByteBuf::from) });
+            if delivery.is_some() {
+                return logs.answered(device, act, answer).await.ok().and(delivery);
+            }
+            answer
         }
         Envelope::Decision(signed) => {
             let key = signed.key;
-            let Ok(result) = bridge.say(work).await else { return };
-            Envelope::Decided(Decided { key, result })
+            Envelope::Decided(Decided { key, result: bridge.say(work).await.ok()? })
         }
         Envelope::Answers(answers) => {
             let key = answers.key;
-            let Ok(result) = bridge.say(work).await else { return };
-            Envelope::Decided(Decided { key, result })
+            Envelope::Decided(Decided { key, result: bridge.say(work).await.ok()? })
         }
-        _ => return,
+        _ => return None,
     };
     // Nobody may want it any more.
     let _ = logs.done(device, act, answer).await;
+    None
 }
 
 /// The thread a request is about. A decision waits for nothing.

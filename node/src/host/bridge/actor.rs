@@ -14,7 +14,7 @@ use farhelm_core::wire::{Envelope, limits};
 use farhelm_overlay::channel;
 use serde_bytes::{ByteArray, ByteBuf};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::access::Access;
 use super::asked::Held;
@@ -163,6 +163,8 @@ pub(super) struct Actor {
     /// Decisions on what isn't known yet.
     pub(super) held: Vec<Held>,
     pub(super) unconfirmed: Unconfirmed,
+    /// Says the ids of messages that Codex has kept.
+    kept: broadcast::Sender<String>,
 }
 
 /// What makes the actor go on.
@@ -182,6 +184,7 @@ impl Actor {
         about: watch::Receiver<HostState>,
         logs: Logs,
         commands: mpsc::WeakSender<Command>,
+        kept: broadcast::Sender<String>,
     ) -> Self {
         Self {
             app_server,
@@ -203,6 +206,7 @@ impl Actor {
             settling: false,
             held: Vec::new(),
             unconfirmed: Unconfirmed::default(),
+            kept,
         }
     }
 
@@ -352,6 +356,13 @@ impl Actor {
         self.ledger.doubt_all();
     }
 
+    /// A message stands in the history now; nobody may wait for that.
+    fn kept(&self, params: &Value) {
+        if let Some(id) = params.pointer("/item/clientId").and_then(Value::as_str) {
+            let _ = self.kept.send(id.to_owned());
+        }
+    }
+
     fn notified(&mut self, process: ProcessEpoch, method: &str, params: &Value) {
         if self.followed.apply(method, params) {
             self.settle_all();
@@ -363,6 +374,7 @@ impl Actor {
         match method {
             "serverRequest/resolved" => self.resolved(process, params),
             "turn/completed" => self.turn_ended(params),
+            "item/completed" => self.kept(params),
             // Started or opened at the desk, or by another client: its approvals come to subscribers only.
             "thread/started" | "thread/status/changed" if !is_unloaded(params) => {
                 id_of(params).map(str::to_owned).into_iter().for_each(|id| self.follow(id));

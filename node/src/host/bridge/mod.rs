@@ -14,6 +14,7 @@
 mod access;
 mod actor;
 mod asked;
+mod delivery;
 mod floor;
 mod followed;
 mod images;
@@ -31,7 +32,7 @@ use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{CloseReason, DecisionRefusal, HostState};
 use farhelm_overlay::channel;
 use farhelm_store::journal::Stage;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::app_server::{self, AppServer, Epoch, State};
@@ -41,6 +42,7 @@ use actor::{Actor, Command};
 use asked::Held;
 
 pub use access::Access;
+pub use delivery::Delivery;
 
 /// Commands that wait for the actor; a session that finds it full waits.
 const COMMANDS: usize = 256;
@@ -59,6 +61,8 @@ pub struct Bridge {
     logs: Logs,
     commands: mpsc::Sender<Command>,
     working: watch::Receiver<bool>,
+    /// The ids of messages that Codex has kept.
+    kept: broadcast::Sender<String>,
 }
 
 impl Bridge {
@@ -76,9 +80,10 @@ impl Bridge {
         let (commands, received) = mpsc::channel(COMMANDS);
         let (tell_working, working) = watch::channel(false);
         let images = images::Images::default();
-        let bridge = Self { app_server, access, images, logs: logs.clone(), commands, working };
+        let kept = broadcast::Sender::new(delivery::KEPT);
+        let bridge = Self { app_server, access, images, logs: logs.clone(), commands, working, kept: kept.clone() };
         let (app_server, weak) = (bridge.app_server.clone(), bridge.commands.downgrade());
-        let actor = Actor::new(host, app_server, bridge.access.clone(), about, logs, weak);
+        let actor = Actor::new(host, app_server, bridge.access.clone(), about, logs, weak, kept);
         tokio::spawn(stop.run_until_cancelled_owned(actor.run(events, received, tell_working)));
         bridge
     }

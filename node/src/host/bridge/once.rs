@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Bridge;
+use super::delivery::Delivery;
 use super::request::failed;
 use crate::host::app_server::{RequestError, State};
 use crate::host::logs::Unwanted;
@@ -27,7 +28,7 @@ use crate::host::logs::Unwanted;
 /// How long to wait for Codex before a request that it wasn't told of fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for one that it may have been told of: nothing better can be said meanwhile.
-const DOUBT: Duration = Duration::from_secs(10 * 60);
+pub(super) const DOUBT: Duration = Duration::from_secs(10 * 60);
 /// What was written to Codex before a connection ended is read by it within this.
 const SETTLE: Duration = Duration::from_millis(500);
 /// How often a message that may wait for the running turn to take it up is looked for.
@@ -37,29 +38,33 @@ const ITEMS: u32 = 50;
 const PAGES: usize = 20;
 
 impl Bridge {
-    /// Does what a device asked, once, whatever happens to the connection to Codex or happened to the host.
+    /// Does what a device asked, once, whatever happens to the connection to Codex or happened to the host. A message is
+    /// then to be [seen through](Self::see_through).
     pub async fn carry_out(
         &self,
         device: NodeId,
         act: ActId,
         stage: Stage,
         request: &Request,
-    ) -> Result<Result<Vec<u8>, Failure>, Unwanted> {
+    ) -> Result<(Result<Vec<u8>, Failure>, Option<Delivery>), Unwanted> {
         let unknown = stage == Stage::Forwarded;
         if !self.codex_within(if unknown { DOUBT } else { PATIENCE }).await {
-            return Ok(Err(if unknown { in_doubt() } else { failed(&RequestError::Away) }));
+            return Ok((Err(if unknown { in_doubt() } else { failed(&RequestError::Away) }), None));
         }
         let forward = match self.prepare(device, &request.method, &request.params).await {
             Ok(forward) => forward,
             // It may have been done before that was taken from the device.
-            Err(_) if unknown => return Ok(Err(in_doubt())),
-            Err(failure) => return Ok(Err(failure)),
+            Err(_) if unknown => return Ok((Err(in_doubt()), None)),
+            Err(failure) => return Ok((Err(failure), None)),
         };
-        let epoch = self.epoch();
-        let done = self.forward_once(device, act, unknown, &forward).await?;
-        Ok(match done {
-            Ok(result) => self.finish(device, forward.method, epoch, result).await,
-            Err(failure) => Err(failure),
+        let (epoch, ear) = (self.epoch(), self.ear());
+        Ok(match self.forward_once(device, act, unknown, &forward).await? {
+            Ok(result) => {
+                let answer = self.finish(device, forward.method, epoch, result).await;
+                let is_message = forward.method.retry == Retry::ByClientId && answer.is_ok();
+                (answer, is_message.then(|| self.answered(device, act, forward, ear)))
+            }
+            Err(failure) => (Err(failure), None),
         })
     }
 
@@ -93,7 +98,7 @@ impl Bridge {
     }
 
     /// Finds out whether a request was done of which that isn't known.
-    async fn resolve_doubt(&self, forward: &Forward, until: Instant) -> Doubt {
+    pub(super) async fn resolve_doubt(&self, forward: &Forward, until: Instant) -> Doubt {
         if forward.method.retry == Retry::AtMostOnce || !self.codex_within(DOUBT).await || Instant::now() >= until {
             return Doubt::Remains;
         }
@@ -159,14 +164,15 @@ impl Bridge {
     }
 
     /// Waits for a connection to Codex.
-    async fn codex_within(&self, patience: Duration) -> bool {
+    pub(super) async fn codex_within(&self, patience: Duration) -> bool {
         let mut state = self.app_server.state();
         let ready = state.wait_for(|state| matches!(state, State::Ready { .. }));
         matches!(timeout(patience, ready).await, Ok(Ok(_)))
     }
 }
 
-enum Doubt {
+/// What is found out about a request that may have been done.
+pub(super) enum Doubt {
     Done(Value),
     NotDone,
     Remains,

@@ -58,6 +58,7 @@ struct Stage {
     codex: Option<Peer>,
     bridge: Bridge,
     logs: Logs,
+    journal: Arc<Journal>,
     about: watch::Sender<HostState>,
     grants: watch::Sender<Grants>,
     folders: watch::Sender<Arc<HostFolders>>,
@@ -91,12 +92,12 @@ impl Stage {
         let access = Access { grants: seen_grants, folders: seen_folders, rules: seen_rules, keeper: None };
         let (id, stop) = (host().node_id(), CancellationToken::new());
         let journal = Arc::new(Journal::in_memory().expect("a journal"));
-        let (logs, work) = Logs::start(journal, |_| true, stop.clone()).expect("an empty journal");
+        let (logs, work) = Logs::start(journal.clone(), |_| true, stop.clone()).expect("an empty journal");
         let bridge = Bridge::start(id, desk.app_server, desk.events, seen, access, logs.clone(), stop);
         tokio::spawn(acts::run(work, bridge.clone(), logs.clone()));
         let codex = Some(within(fake.initialized()).await);
         let mut stage =
-            Self { fake, codex, bridge, logs, about, grants, folders, rules, generation: AtomicU64::new(1) };
+            Self { fake, codex, bridge, logs, journal, about, grants, folders, rules, generation: AtomicU64::new(1) };
         stage.answers("thread/loaded/list", json!({"data": threads})).await;
         stage
     }

@@ -13,6 +13,8 @@ use farhelm_store::journal::{Act, ActId, Change, Cursors, Peer, Stage};
 const UNDONE: usize = 256;
 /// Answers that are kept, should the device ask for one again.
 const ANSWERS: usize = 256;
+/// Acts that are answered and may be lost yet; more count as done.
+const UNSETTLED: usize = 64;
 
 /// Why an entry isn't taken. The path ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -111,7 +113,7 @@ impl Device {
         }
         let mut changes = vec![self.cursors()];
         let asked = match self.acts.get(&id).filter(|_| !forgets()) {
-            Some(Act { stage: Stage::Done, result, .. }) => {
+            Some(Act { stage: Stage::Answered | Stage::Done, result, .. }) => {
                 changes.extend(self.push(result.clone()).unwrap_or_default());
                 Asked::Answered
             }
@@ -129,7 +131,7 @@ impl Device {
     }
 
     fn undone(&self) -> usize {
-        self.acts.values().filter(|act| act.stage != Stage::Done).count()
+        self.acts.values().filter(|act| !is_answered(act)).count()
     }
 
     /// What was taken up to here is stored. What may be acknowledged.
@@ -180,13 +182,39 @@ impl Device {
     /// What is about to be done may have been done from now on. `None` if nobody asks for it.
     pub(super) fn forwarded(&mut self, id: ActId) -> Option<Change> {
         let act = self.acts.get_mut(&id)?;
-        act.stage = Stage::Forwarded;
+        if act.stage == Stage::Received {
+            act.stage = Stage::Forwarded;
+        }
         Some(Change::Act(self.id, id, act.clone()))
+    }
+
+    /// This is the answer: kept, and logged if there is room. `None` if nobody asks for it.
+    pub(super) fn answered(&mut self, id: ActId, answer: Vec<u8>) -> Option<(Vec<Change>, Result<(), Full>)> {
+        let unsettled = self.acts.values().filter(|act| act.stage == Stage::Answered).count();
+        if unsettled >= UNSETTLED {
+            return self.done(id, answer);
+        }
+        let act = self.acts.get_mut(&id).filter(|act| !is_answered(act))?;
+        act.stage = Stage::Answered;
+        act.result.clone_from(&answer);
+        let mut changes = vec![Change::Act(self.id, id, act.clone())];
+        let pushed = self.push(answer).map(|pushed| changes.extend(pushed));
+        Some((changes, pushed))
+    }
+
+    /// What was asked can't be lost any more. `None` if nobody asks for it.
+    pub(super) fn settled(&mut self, id: ActId) -> Option<Vec<Change>> {
+        let act = self.acts.get_mut(&id).filter(|act| act.stage == Stage::Answered)?;
+        act.stage = Stage::Done;
+        act.body.clear();
+        let mut changes = vec![Change::Act(self.id, id, act.clone())];
+        changes.extend(self.forget_oldest());
+        Some(changes)
     }
 
     /// It is done, and this is the answer: kept, and logged if there is room. `None` if nobody asks for it.
     pub(super) fn done(&mut self, id: ActId, answer: Vec<u8>) -> Option<(Vec<Change>, Result<(), Full>)> {
-        let act = self.acts.get_mut(&id).filter(|act| act.stage != Stage::Done)?;
+        let act = self.acts.get_mut(&id).filter(|act| !is_answered(act))?;
         act.stage = Stage::Done;
         act.body.clear();
         act.result.clone_from(&answer);
@@ -213,6 +241,11 @@ impl Device {
         let read = |(id, act): (&ActId, &Act)| Some((*id, act.stage, Logged::decode(&act.body).ok()?.envelope));
         left.into_iter().filter_map(read).collect()
     }
+}
+
+/// Whether a device that asks again is answered at once.
+const fn is_answered(act: &Act) -> bool {
+    matches!(act.stage, Stage::Answered | Stage::Done)
 }
 
 /// Whether a test has taken it away that what came before is known.

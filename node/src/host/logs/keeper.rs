@@ -60,6 +60,13 @@ pub(super) enum Command {
         device: NodeId,
         act: ActId,
         answer: Vec<u8>,
+        /// Nothing of it can be lost any more.
+        settled: bool,
+        reply: oneshot::Sender<Noted>,
+    },
+    Settled {
+        device: NodeId,
+        act: ActId,
         reply: oneshot::Sender<Noted>,
     },
     Forget {
@@ -207,7 +214,10 @@ impl Keeper {
             Command::Say { number, envelope } => batch.due.push(Due::Said { number, envelope }),
             Command::Push { device, body } => self.push(device, body, batch),
             Command::Forwarded { device, act, reply } => self.forwarded(device, act, reply, batch),
-            Command::Done { device, act, answer, reply } => self.done(device, act, answer, reply, batch),
+            Command::Settled { device, act, reply } => self.settled(device, act, reply, batch),
+            Command::Done { device, act, answer, settled, reply } => {
+                self.done(device, act, answer, settled, reply, batch);
+            }
             Command::Forget { device, reply } => {
                 self.devices.remove(&device);
                 self.end_paths(device, Some(CloseReason::Revoked));
@@ -312,9 +322,28 @@ impl Keeper {
         }
     }
 
-    fn done(&mut self, device: NodeId, act: ActId, answer: Vec<u8>, reply: oneshot::Sender<Noted>, batch: &mut Batch) {
+    fn settled(&mut self, device: NodeId, act: ActId, reply: oneshot::Sender<Noted>, batch: &mut Batch) {
+        match self.devices.get_mut(&device).and_then(|logs| logs.settled(act)) {
+            Some(changes) => {
+                batch.changes.extend(changes);
+                batch.due.push(Due::Noted(reply));
+            }
+            None => drop(reply.send(Noted::Unwanted)),
+        }
+    }
+
+    fn done(
+        &mut self,
+        device: NodeId,
+        act: ActId,
+        answer: Vec<u8>,
+        settled: bool,
+        reply: oneshot::Sender<Noted>,
+        batch: &mut Batch,
+    ) {
         let Some(logs) = self.devices.get_mut(&device) else { return drop(reply.send(Noted::Unwanted)) };
-        let Some((changes, pushed)) = logs.done(act, answer) else { return drop(reply.send(Noted::Unwanted)) };
+        let noted = if settled { logs.done(act, answer) } else { logs.answered(act, answer) };
+        let Some((changes, pushed)) = noted else { return drop(reply.send(Noted::Unwanted)) };
         batch.changes.extend(changes);
         batch.due.push(Due::Pushed { device, upto: logs.last() });
         batch.due.push(Due::Noted(reply));

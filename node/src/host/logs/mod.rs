@@ -52,7 +52,8 @@ pub struct Work {
     pub device: NodeId,
     /// By which its answer is known.
     pub act: ActId,
-    /// [`Stage::Forwarded`] if it isn't known whether it was done already.
+    /// [`Stage::Forwarded`] if it isn't known whether it was done already, [`Stage::Answered`] if it is to be seen
+    /// through.
     pub stage: Stage,
     /// What is asked: a request, a decision or answers.
     pub envelope: Envelope,
@@ -131,7 +132,19 @@ impl Logs {
     /// An act is done, and this is the answer. Waits until that is stored.
     pub async fn done(&self, device: NodeId, act: ActId, answer: Envelope) -> Result<(), Unwanted> {
         let answer = Logged { act: Some(act), envelope: answer }.encode();
-        self.note(|reply| Command::Done { device, act, answer: answer.clone(), reply }).await
+        self.note(|reply| Command::Done { device, act, answer: answer.clone(), settled: true, reply }).await
+    }
+
+    /// An act is answered, and kept until it is [settled](Self::settled), as what it asked may be lost yet. Waits until
+    /// that is stored.
+    pub async fn answered(&self, device: NodeId, act: ActId, answer: Envelope) -> Result<(), Unwanted> {
+        let answer = Logged { act: Some(act), envelope: answer }.encode();
+        self.note(|reply| Command::Done { device, act, answer: answer.clone(), settled: false, reply }).await
+    }
+
+    /// What an answered act asked can't be lost any more. Waits until that is stored.
+    pub async fn settled(&self, device: NodeId, act: ActId) -> Result<(), Unwanted> {
+        self.note(|reply| Command::Settled { device, act, reply }).await
     }
 
     async fn note(&self, command: impl Fn(oneshot::Sender<Noted>) -> Command) -> Result<(), Unwanted> {

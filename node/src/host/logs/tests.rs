@@ -144,6 +144,29 @@ async fn after_a_restart_what_was_not_done_is_work_again_in_its_order() {
 }
 
 #[tokio::test]
+async fn an_answered_act_is_work_again_until_it_is_settled_and_its_answer_is_said_once() {
+    let mut desk = Desk::new();
+    let phone = Phone::at(&desk, attach(1, None)).await;
+    let act = ActId::new([7; 16]);
+    phone.logs(1, 7).await;
+    desk.work().await;
+    desk.logs.answered(device(), act, ended("u")).await.unwrap();
+    assert_eq!(desk.logs.done(device(), act, ended("v")).await, Err(Unwanted), "it is answered");
+
+    let mut desk = desk.again();
+    let again = desk.work().await;
+    assert_eq!((again.act, again.stage, &again.envelope), (act, Stage::Answered, &request(7)));
+    // To be sent once more says nothing new.
+    desk.logs.forwarded(device(), act).await.unwrap();
+    desk.logs.settled(device(), act).await.unwrap();
+    let desk = desk.again();
+    let mut phone = Phone::at(&desk, attach(2, None)).await;
+    assert_eq!(phone.entry().await.1.envelope, ended("u"));
+    phone.logs(2, 8).await;
+    assert_eq!({ desk }.work().await.act[0], 8, "and nothing else is to be done");
+}
+
+#[tokio::test]
 async fn an_answer_reaches_the_phone_on_its_next_path_and_is_said_again_under_a_new_log() {
     let mut desk = Desk::new();
     let phone = Phone::at(&desk, attach(1, None)).await;

@@ -76,6 +76,8 @@ pub enum Stage {
     Received,
     /// It may have been done.
     Forwarded,
+    /// It is answered, and what it asked may be lost yet.
+    Answered,
     /// It is answered.
     Done,
 }

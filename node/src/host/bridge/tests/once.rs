@@ -1,6 +1,7 @@
 //! What becomes of a change when the connection to Codex is lost before it answered.
 
 use farhelm_core::wire::envelope::{Request, Response};
+use farhelm_store::journal::Stage as JournalStage;
 
 use super::*;
 
@@ -126,4 +127,76 @@ async fn messages_to_one_thread_reach_codex_in_their_order() {
         let answer = json!({"id": heard["id"], "result": {"turn": {"id": "u", "items": [], "status": "inProgress"}}});
         stage.codex().says(answer).await;
     }
+}
+
+fn taken_up() -> Value {
+    let item = json!({"type": "userMessage", "id": "m", "clientId": "c1", "content": []});
+    json!({"threadId": "t", "turnId": "u9", "completedAtMs": 1, "item": item})
+}
+
+impl Stage {
+    /// The connection is lost after Codex has answered a prompt, and another one made.
+    async fn loses_after_the_answer(&mut self, says: Option<Value>) -> Phone {
+        let mut phone = self.phone(2).await;
+        phone.logs(prompt()).await;
+        self.has_no_tools().await;
+        self.answers("turn/start", json!({"turn": {"id": "u9", "items": [], "status": "inProgress"}})).await;
+        assert_eq!(phone.responded().await.unwrap()["turn"]["id"], "u9");
+        if let Some(says) = says {
+            self.tells("item/completed", says).await;
+            self.settles(&phone).await;
+        }
+        self.codex = None;
+        self.codex = Some(within(self.fake.initialized()).await);
+        self.answers("thread/loaded/list", json!({"data": ["t"]})).await;
+        self.answers("thread/resume", resumed(json!([]))).await;
+        phone
+    }
+}
+
+impl Stage {
+    /// Waits until the prompt is over for the host.
+    async fn settles(&self, phone: &Phone) {
+        let acts = || self.journal.read(phone.identity.node_id()).expect("a journal").acts;
+        within(async {
+            while acts().iter().any(|(_, act)| act.stage != JournalStage::Done) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_that_codex_answered_and_did_not_keep_is_given_to_it_again() {
+    let mut stage = Stage::followed().await;
+    let mut phone = stage.loses_after_the_answer(None).await;
+    stage.has_no_tools().await;
+    stage.answers("thread/turns/list", turns("completed")).await;
+    stage.answers("thread/items/list", items("another")).await;
+    stage.answers("turn/start", json!({"turn": {"id": "u10", "items": [], "status": "inProgress"}})).await;
+    stage.tells("item/completed", taken_up()).await;
+    stage.settles(&phone).await;
+    stage.hears_nothing_more().await;
+    // Its answer stands: the next one is about the next question.
+    phone.logs(request("turn/interrupt", json!({"threadId": "t", "turnId": "u"}))).await;
+    stage.answers("turn/interrupt", json!({})).await;
+    assert_eq!(phone.responded().await.unwrap(), json!({}));
+}
+
+#[tokio::test]
+async fn a_prompt_that_codex_answered_and_kept_is_found_and_not_sent_again() {
+    let mut stage = Stage::followed().await;
+    stage.loses_after_the_answer(None).await;
+    stage.has_no_tools().await;
+    stage.answers("thread/turns/list", turns("completed")).await;
+    stage.answers("thread/items/list", items("c1")).await;
+    stage.hears_nothing_more().await;
+}
+
+#[tokio::test]
+async fn a_prompt_that_codex_said_it_kept_is_not_looked_for() {
+    let mut stage = Stage::followed().await;
+    stage.loses_after_the_answer(Some(taken_up())).await;
+    stage.hears_nothing_more().await;
 }
