@@ -13,9 +13,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Mutex, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use farhelm::demo::model::Model;
 
@@ -334,6 +335,10 @@ impl World {
             Kind::Agent => {
                 self.kill_agent(processes.agent.as_ref(), processes.thread.as_deref());
                 kill(processes.agent.take()).await;
+                // Codex lets another one that still listens have the socket, and ends.
+                while UnixStream::connect(self.path("agent.sock")).await.is_ok() {
+                    sleep(Duration::from_millis(5)).await;
+                }
                 processes.agent = Some(self.agent());
             }
         }
