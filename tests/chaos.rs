@@ -20,6 +20,8 @@ mod kept;
 mod phone;
 #[path = "chaos/plan.rs"]
 mod plan;
+#[path = "chaos/slow.rs"]
+mod slow;
 #[path = "chaos/verdict.rs"]
 mod verdict;
 #[path = "chaos/view.rs"]
@@ -120,6 +122,11 @@ fn nothing_is_lost_doubled_or_hidden_with_the_real_codex() {
     if codex::codex().is_some() {
         holds(FAULTS / 5, 2, Manner { codex: true, ..Manner::default() });
     }
+}
+
+#[test]
+fn a_phone_that_reads_nothing_costs_little_and_stalls_nobody() {
+    Runtime::new().expect("a runtime").block_on(slow::holds());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::view::View;
 use super::world::{PATIENCE, World};
 
 /// A look at the ground truth, which is a file.
-const LOOK: Duration = Duration::from_millis(25);
+pub(crate) const LOOK: Duration = Duration::from_millis(25);
 
 /// What is known of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]

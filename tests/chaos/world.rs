@@ -135,7 +135,7 @@ impl World {
         processes.agent = Some(self.agent());
         let (relay, relays) = self.first_relay().await;
         (processes.relay, processes.relays) = (Some(relay), relays);
-        processes.host = Some(self.host(&processes.relays, true).await);
+        processes.host = Some(self.start_host(&processes.relays, true).await);
         for at in 0..2 {
             processes.phones[at] = Some(self.phone(at).await);
             self.pair(at).await;
@@ -151,6 +151,16 @@ impl World {
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {
         self.folder.path().join(below)
+    }
+
+    /// The host's process.
+    pub(crate) async fn host(&self) -> u32 {
+        id(self.processes.lock().await.host.as_ref()).expect("it runs")
+    }
+
+    /// The second phone's process.
+    pub(crate) async fn second_phone(&self) -> u32 {
+        id(self.processes.lock().await.phones[1].as_ref()).expect("it runs")
     }
 
     pub(crate) fn is_codex(&self) -> bool {
@@ -254,7 +264,7 @@ impl World {
     }
 
     /// Over QUIC where phones shall come by the relay: what a relay sees of TCP leads nobody there.
-    async fn host(&self, relays: &[String], wait: bool) -> Child {
+    async fn start_host(&self, relays: &[String], wait: bool) -> Child {
         let connect = self.socket();
         let listen = match self.manner.relayed {
             true => format!("/ip4/127.0.0.1/udp/{}/quic-v1", self.ports[1]),
@@ -323,7 +333,7 @@ impl World {
             Kind::Phone => self.kill_phone(&mut processes, reporter.unwrap_or_default()).await,
             Kind::Host => {
                 kill(processes.host.take()).await;
-                processes.host = Some(self.host(&processes.relays, false).await);
+                processes.host = Some(self.start_host(&processes.relays, false).await);
             }
             Kind::Relay => {
                 kill(processes.relay.take()).await;
