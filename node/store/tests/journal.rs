@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::session::log::{Heard, LogId};
-use farhelm_store::journal::{Act, ActId, Change, Cursors, Matter, MatterKey, Peer, Stage};
+use farhelm_store::journal::{Act, ActId, Change, Cursors, Peer, Stage};
 use farhelm_store::{Journal, OpenError};
 
 const FILE: &str = "FARHELM_TEST_JOURNAL";
@@ -54,16 +54,10 @@ fn body(seq: u64) -> Vec<u8> {
     vec![seq.to_le_bytes()[0]; usize::try_from(seq % 7 * 1_000).unwrap()]
 }
 
-fn matter(number: u64) -> (MatterKey, Matter) {
-    let matter = Matter { thread: "t".into(), turn: "u".into(), item: number.to_string(), deadline_ms: number };
-    (MatterKey { epoch: [3; 16], request: i64::try_from(number).unwrap() }, matter)
-}
-
 /// One write, of both peers, as a host makes them: an act comes in, the one before it is forwarded, the one before that
 /// answered, and so on, and old entries have arrived.
 fn step(number: u64) -> Vec<Change> {
-    let (key, asked) = matter(number);
-    let mut changes = vec![Change::Matter(key, asked), Change::ForgetMatter(matter(number - 1).0)];
+    let mut changes = Vec::new();
     for peer in peers() {
         changes.push(Change::Cursors(peer, cursors(number)));
         changes.push(Change::Push(peer, number, body(number)));
@@ -97,8 +91,6 @@ fn last_step(journal: &Journal) -> u64 {
     for peer in peers() {
         assert_eq!(journal.read(peer).unwrap(), peer_after(number), "{number} is there in part");
     }
-    let matters: Vec<_> = (1..=number).rev().take(1).map(matter).collect();
-    assert_eq!(journal.matters().unwrap(), matters);
     number
 }
 

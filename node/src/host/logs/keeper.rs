@@ -73,7 +73,6 @@ pub(super) enum Command {
         device: NodeId,
         reply: oneshot::Sender<()>,
     },
-    Note(Change),
 }
 
 /// A path that has begun.
@@ -224,7 +223,6 @@ impl Keeper {
                 batch.changes.push(Change::Forget(device));
                 batch.due.push(Due::Forgotten(reply));
             }
-            Command::Note(change) => batch.changes.push(change),
         }
     }
 

@@ -32,7 +32,7 @@ use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{Ack, Attach, CloseReason, Entry, Logged};
 use farhelm_overlay::channel;
 use farhelm_store::Journal;
-use farhelm_store::journal::{ActId, Change, Matter, MatterKey, Stage};
+use farhelm_store::journal::{ActId, Stage};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -166,16 +166,6 @@ impl Logs {
         if self.commands.send(Command::Forget { device, reply }).await.is_ok() {
             let _ = answer.await;
         }
-    }
-
-    /// Codex asks something.
-    pub fn matter(&self, key: MatterKey, matter: Matter) {
-        self.tell(Command::Note(Change::Matter(key, matter)));
-    }
-
-    /// It doesn't any more.
-    pub fn matter_over(&self, key: MatterKey) {
-        self.tell(Command::Note(Change::ForgetMatter(key)));
     }
 
     fn tell(&self, command: Command) {

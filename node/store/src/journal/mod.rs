@@ -1,4 +1,4 @@
-//! What must survive of sessions: both sides' logs, what was asked and isn't answered, what Codex waits for.
+//! What must survive of sessions: both sides' logs, what was asked and isn't answered.
 //!
 //! A peer is a device for the host, and a host for the phone; the same tables serve both. Changes are written together,
 //! of however many peers, because a commit costs a sync of the disk: whoever has ten things to store says so at once.
@@ -82,28 +82,6 @@ pub enum Stage {
     Done,
 }
 
-/// Names what Codex asks: an app-server process and the number of its request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MatterKey {
-    /// The process.
-    pub epoch: [u8; 16],
-    /// The request.
-    pub request: i64,
-}
-
-/// Something that Codex asks, and by when phones may answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Matter {
-    /// Thread id.
-    pub thread: String,
-    /// Turn id.
-    pub turn: String,
-    /// Item id.
-    pub item: String,
-    /// Unix milliseconds.
-    pub deadline_ms: u64,
-}
-
 /// One change; those of one call are made together or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -119,10 +97,6 @@ pub enum Change {
     ForgetAct(NodeId, ActId),
     /// Nothing of this peer is needed any more.
     Forget(NodeId),
-    /// Codex asks something.
-    Matter(MatterKey, Matter),
-    /// It doesn't ask it any more.
-    ForgetMatter(MatterKey),
 }
 
 impl Journal {
@@ -151,11 +125,6 @@ impl Journal {
     /// Everything about one peer; nothing, if it isn't known.
     pub fn read(&self, peer: NodeId) -> Result<Peer, Error> {
         self.held.read(|transaction| tables::peer(transaction, peer))
-    }
-
-    /// What Codex asked and wasn't over when that was written last.
-    pub fn matters(&self) -> Result<Vec<(MatterKey, Matter)>, Error> {
-        self.held.read(tables::matters)
     }
 
     /// Makes all of these changes: durable when this returns, and none of them if it errs (but see [`Error::Storage`]).

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::bodies::Bodies;
-use super::{Act, ActId, Change, Cursors, Matter, MatterKey, Peer, Stage};
+use super::{Act, ActId, Change, Cursors, Peer, Stage};
 use crate::Error;
 use crate::layout::Layout;
 use crate::row::{self, Kind};
@@ -24,13 +24,12 @@ pub(super) static LAYOUT: Layout = Layout {
     create: |transaction| {
         CURSORS.write(transaction)?;
         ACTS.write(transaction)?;
-        MATTERS.write(transaction)?;
         for bodies in [OUTGOING, ASKED, ANSWERED] {
             bodies.create(transaction)?;
         }
         Ok(())
     },
-    steps: &[bodies_apart],
+    steps: &[bodies_apart, no_matters],
     instead: "move it away: what was on its way is lost with it, pairings are not",
 };
 
@@ -38,8 +37,6 @@ pub(super) static LAYOUT: Layout = Layout {
 const CURSORS: Kind<CursorsRow> = Kind::new("cursors");
 /// By the peer's key and the act's id, 16 bytes.
 const ACTS: Kind<ActRow> = Kind::new("acts");
-/// By the app-server process, 16 bytes, and the number of its request, big endian.
-const MATTERS: Kind<Matter> = Kind::new("matters");
 /// By the peer's key and the entry's number, big endian.
 const OUTGOING: Bodies = Bodies::new("outgoing");
 /// As acts.
@@ -107,11 +104,6 @@ fn acts(transaction: &ReadTransaction, peer: NodeId) -> Result<Vec<(ActId, Act)>
     rows.into_iter().map(act).collect()
 }
 
-pub(super) fn matters(transaction: &ReadTransaction) -> Result<Vec<(MatterKey, Matter)>, Error> {
-    let rows = MATTERS.read(transaction)?.all()?;
-    rows.into_iter().map(|(key, matter)| Ok((MatterKey::read(&key)?, matter))).collect()
-}
-
 impl Change {
     pub(super) fn make(&self, transaction: &WriteTransaction) -> Result<(), Error> {
         match self {
@@ -123,8 +115,6 @@ impl Change {
             Self::Act(peer, id, act) => put_act(transaction, &below(*peer, &id[..]), act),
             Self::ForgetAct(peer, id) => forget_act(transaction, &below(*peer, &id[..])),
             Self::Forget(peer) => forget(transaction, *peer),
-            Self::Matter(key, matter) => MATTERS.write(transaction)?.put(&key.bytes(), matter.clone()),
-            Self::ForgetMatter(key) => MATTERS.write(transaction)?.remove(&key.bytes()).map(drop),
         }
     }
 }
@@ -174,6 +164,13 @@ fn bodies_apart(transaction: &WriteTransaction) -> Result<(), Error> {
     ASKED.create(transaction)
 }
 
+/// From schema 2 to 3: what Codex asks was kept for its deadline, which Codex's own time of asking gives now.
+fn no_matters(transaction: &WriteTransaction) -> Result<(), Error> {
+    const MATTERS: TableDefinition<'static, row::Key, row::Value> = TableDefinition::new("matters");
+    transaction.delete_table(MATTERS)?;
+    Ok(())
+}
+
 fn key_of(row: Result<row::Entry<'_>, redb::StorageError>) -> Result<Vec<u8>, Error> {
     Ok(row?.0.value().to_vec())
 }
@@ -199,21 +196,6 @@ fn entry(peer: NodeId, seq: u64) -> Vec<u8> {
 fn node(key: &[u8], table: &'static str) -> Result<NodeId, Error> {
     let node = key.first_chunk::<32>().and_then(|bytes| NodeId::from_bytes(*bytes).ok());
     node.ok_or_else(|| Error::unreadable(table))
-}
-
-impl MatterKey {
-    fn bytes(self) -> [u8; 24] {
-        let mut bytes = [0; 24];
-        bytes[..16].copy_from_slice(&self.epoch);
-        bytes[16..].copy_from_slice(&self.request.to_be_bytes());
-        bytes
-    }
-
-    fn read(key: &[u8]) -> Result<Self, Error> {
-        let split = key.split_first_chunk::<16>().and_then(|(epoch, rest)| Some((*epoch, rest.try_into().ok()?)));
-        let (epoch, request) = split.ok_or_else(|| Error::unreadable("matters"))?;
-        Ok(Self { epoch, request: i64::from_be_bytes(request) })
-    }
 }
 
 impl From<CursorsRow> for Cursors {

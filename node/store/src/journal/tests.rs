@@ -58,16 +58,6 @@ fn what_is_over_is_gone() {
 }
 
 #[test]
-fn what_codex_asks_is_kept_until_it_does_not_ask_it() {
-    let journal = Journal::in_memory().unwrap();
-    let key = |request| MatterKey { epoch: [5; 16], request };
-    let matter = Matter { thread: "t".into(), turn: "u".into(), item: "i".into(), deadline_ms: 8 };
-    journal.write(&[Change::Matter(key(-1), matter.clone()), Change::Matter(key(2), matter.clone())]).unwrap();
-    journal.write(&[Change::ForgetMatter(key(-1)), Change::ForgetMatter(key(77))]).unwrap();
-    assert_eq!(journal.matters().unwrap(), [(key(2), matter)]);
-}
-
-#[test]
 fn a_store_is_no_journal_and_a_journal_no_store() {
     let dir = tempfile::tempdir().unwrap();
     let (store, journal) = (dir.path().join("store"), dir.path().join("journal"));
@@ -115,13 +105,9 @@ fn a_body_is_as_long_as_an_envelope_may_be_and_a_longer_one_changes_nothing() {
     let kept = journal.read(a).unwrap();
     assert_eq!((kept.outgoing[0].1.len(), kept.acts[0].1.result.len()), (limits::ENVELOPE, limits::ENVELOPE));
     let longer = limits::ENVELOPE + 1;
-    let matter = |length| Matter { thread: "t".repeat(length), turn: "u".into(), item: "i".into(), deadline_ms: 8 };
-    for change in [
-        Change::Push(a, 2, body(longer)),
-        Change::Act(a, id, act(longer, 0)),
-        Change::Act(a, id, act(1, longer)),
-        Change::Matter(MatterKey { epoch: [1; 16], request: 1 }, matter(20_000)),
-    ] {
+    for change in
+        [Change::Push(a, 2, body(longer)), Change::Act(a, id, act(longer, 0)), Change::Act(a, id, act(1, longer))]
+    {
         let refused = journal.write(&[Change::Push(a, 2, vec![1]), change]);
         assert!(matches!(refused, Err(Error::TooLong { .. })), "{refused:?}");
         assert_eq!(journal.read(a).unwrap(), kept);
@@ -138,9 +124,7 @@ fn a_journal_is_shared_between_threads() {
 fn changes_that_are_made_once_more_change_nothing() {
     let journal = Journal::in_memory().unwrap();
     let (a, id) = (peer(1), |n| ActId::new([n; 16]));
-    let matter = Matter { thread: "t".into(), turn: "u".into(), item: "i".into(), deadline_ms: 8 };
-    let key = MatterKey { epoch: [5; 16], request: 1 };
-    let earlier = [Change::Push(a, 1, vec![1]), Change::Act(a, id(1), act(1)), Change::Matter(key, matter)];
+    let earlier = [Change::Push(a, 1, vec![1]), Change::Act(a, id(1), act(1))];
     journal.write(&earlier).unwrap();
     let changes = [
         Change::Cursors(a, cursors()),
@@ -148,10 +132,9 @@ fn changes_that_are_made_once_more_change_nothing() {
         Change::Trim(a, 1),
         Change::Act(a, id(2), act(2)),
         Change::ForgetAct(a, id(1)),
-        Change::ForgetMatter(key),
     ];
     journal.write(&changes).unwrap();
-    let once = (journal.read(a).unwrap(), journal.matters().unwrap());
+    let once = journal.read(a).unwrap();
     journal.write(&changes).unwrap();
-    assert_eq!((journal.read(a).unwrap(), journal.matters().unwrap()), once);
+    assert_eq!(journal.read(a).unwrap(), once);
 }
