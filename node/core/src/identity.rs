@@ -24,11 +24,13 @@ pub enum Label {
     Decision,
     /// A host tells a revoked device so (§6).
     Tombstone,
+    /// How far a host's audit chain goes (§6.9).
+    AuditHead,
 }
 
 impl Label {
     /// Every label there is, for the test that none is a prefix of another.
-    pub const ALL: [Self; 4] = [Self::HostHello, Self::PhoneAuth, Self::Decision, Self::Tombstone];
+    pub const ALL: [Self; 5] = [Self::HostHello, Self::PhoneAuth, Self::Decision, Self::Tombstone, Self::AuditHead];
 
     /// The text as it is signed.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Label {
             Self::PhoneAuth => "farhelm/1 phone-auth",
             Self::Decision => "farhelm/1 decision",
             Self::Tombstone => "farhelm/1 tombstone",
+            Self::AuditHead => "farhelm/1 audit-head",
         }
     }
 }

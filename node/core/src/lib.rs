@@ -10,8 +10,10 @@
 //! | [`session`] | transcript, key schedule, handshake, records |
 //! | [`pairing`] | the ticket in the QR, and what becomes of an offer |
 //! | [`codex`] | the app-server messages we need, the thread reducer, approvals and signed decisions |
+//! | [`audit`] | what remote devices did, in a chain that can't be changed unseen |
 //! | [`policy`] | which method a phone may call, and how its parameters are rebuilt |
 
+pub mod audit;
 pub mod codex;
 pub mod identity;
 pub mod pairing;

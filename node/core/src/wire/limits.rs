@@ -44,3 +44,12 @@ pub const APP_SERVER_MESSAGE: usize = 16 * 1024 * 1024;
 /// A message from Codex's app-server that is read over, so that the request it answers fails and not the connection.
 /// Codex sends whatever it is asked for, and a few turns with images are more than [`APP_SERVER_MESSAGE`].
 pub const APP_SERVER_READ_OVER: usize = 256 * 1024 * 1024;
+
+/// A text in an audit record in bytes: a device's name, a method, a reason. Longer ones are cut at a character.
+pub const AUDIT_TEXT: usize = 96;
+
+/// An audit record as it is stored: three texts, a key and a digest leave half of it.
+pub const AUDIT_RECORD: usize = 1024;
+
+/// A signed head of the audit chain: a key, a hash and a signature with their names.
+pub const AUDIT_HEAD: usize = 256;
