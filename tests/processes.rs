@@ -132,6 +132,27 @@ fn a_phone_is_given_what_the_desk_names_and_keeps_what_it_does_not() {
 }
 
 #[test]
+fn a_phone_is_shown_and_renamed_whether_a_host_runs_or_not() {
+    let scene = Scene::set();
+    let host = scene.host(&[]);
+    scene.pair("mine");
+    scene.pair("other");
+    let shown = |who: &str| scene.done("desk", &["devices", "show", who]).events[0].clone();
+    let id = text(&shown("other")["id"]);
+    let renamed = scene.done("desk", &["devices", "rename", "other", "tablet"]).event("renamed").clone();
+    assert_eq!((text(&renamed["device"]["id"]), &renamed["device"]["name"]), (id.clone(), &"tablet".into()));
+    assert_eq!(scene.run("desk", &["devices", "rename", "tablet", "mine"]).code, 2, "another has that name");
+    assert_eq!(scene.run("desk", &["devices", "show", "other"]).code, 15);
+
+    assert_eq!(host.stop(Signal::TERM).code, 0);
+    assert_eq!(shown(&id)["name"], "tablet");
+    scene.done("desk", &["devices", "rename", &id, "pad"]);
+    assert_eq!(text(&shown("pad")["id"]), id);
+    assert_eq!(scene.run("desk", &["devices", "rename", "pad", ""]).code, 2);
+    assert_eq!(scene.run("desk", &["devices", "show", "tablet"]).code, 15);
+}
+
+#[test]
 fn a_phone_that_pairs_again_keeps_its_right() {
     let scene = Scene::set();
     let _host = scene.host(&[]);

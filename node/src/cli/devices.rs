@@ -30,6 +30,22 @@ enum DevicesCommand {
     /// Show paired phones
     #[command(after_help = "Example:\n  farhelm devices list --json")]
     List,
+    /// Show one phone: its peer id, what it may do and where, until when, and when it was here
+    #[command(after_help = "Example:\n  farhelm devices show tablet")]
+    Show {
+        /// The phone's name, or its peer id, or the beginning or end of that
+        device: String,
+    },
+    /// Call a phone by another name
+    ///
+    /// No other phone may be called so. The phone keeps the name that it calls itself.
+    #[command(after_help = "Example:\n  farhelm devices rename 12D3KooWK99VoV tablet")]
+    Rename {
+        /// The phone's name, or its peer id, or the beginning or end of that
+        device: String,
+        /// Its new name
+        name: String,
+    },
     Grant(Grant),
     /// Remove a phone; its sessions are cut before this returns
     #[command(after_help = "Example:\n  farhelm devices revoke 12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5")]
@@ -76,21 +92,47 @@ impl Grant {
 pub(super) async fn run(args: Devices, context: &Context) -> Result<(), Failure> {
     match args.command.unwrap_or(DevicesCommand::List) {
         DevicesCommand::List => list(context).await,
+        DevicesCommand::Show { device } => show(&device, context).await,
+        DevicesCommand::Rename { device, name } => rename(&device, &name, context).await,
         DevicesCommand::Grant(args) => grant(&args, context).await,
         DevicesCommand::Revoke { device } => revoke(&device, context).await,
     }
 }
 
 async fn list(context: &Context) -> Result<(), Failure> {
-    let devices = match ask(&Request::Devices, context).await? {
+    let devices = match ask(&Request::Devices { who: None }, context).await? {
         Some(Reply::Devices { devices }) => devices,
-        Some(_) => return Err(ControlError::Language.into()),
+        Some(reply) => return Err(refused(reply)),
         None => AtRest::open(context)?.book.list()?.iter().map(|device| DeviceRow::at(device, now_ms())).collect(),
     };
     if devices.is_empty() {
         context.note("No phone is paired. Pair one with `farhelm pair` while `farhelm host` runs.");
     }
     devices.iter().try_for_each(|device| context.say(device, || row(device, SystemTime::now())))
+}
+
+async fn show(who: &str, context: &Context) -> Result<(), Failure> {
+    let devices = match ask(&Request::Devices { who: Some(who.to_owned()) }, context).await? {
+        Some(Reply::Devices { devices }) => devices,
+        Some(reply) => return Err(refused(reply)),
+        None => vec![DeviceRow::at(&AtRest::open(context)?.book.find(who)?, now_ms())],
+    };
+    devices.iter().try_for_each(|device| context.say(device, || sheet(device, SystemTime::now())))
+}
+
+async fn rename(who: &str, name: &str, context: &Context) -> Result<(), Failure> {
+    let request = Request::Rename { who: who.to_owned(), name: name.to_owned() };
+    let reply = match ask(&request, context).await? {
+        Some(reply) => reply,
+        None => {
+            let AtRest { book, _lock } = AtRest::open(context)?;
+            Reply::Renamed { device: DeviceRow::at(&book.rename(who, name)?, now_ms()) }
+        }
+    };
+    match &reply {
+        Reply::Renamed { device } => context.say(&reply, || format!("It is called {} now.", named(device))),
+        _ => Err(refused(reply)),
+    }
 }
 
 async fn grant(args: &Grant, context: &Context) -> Result<(), Failure> {
@@ -181,11 +223,21 @@ impl AtRest {
     }
 }
 
+/// All of a phone, a line each.
+fn sheet(device: &DeviceRow, now: SystemTime) -> String {
+    let (name, id) = (sanitize::line(&device.name), sanitize::line(&device.id));
+    let seen = device.last_seen_ms.map_or_else(|| "never".into(), |ms| since(ms, now));
+    let may = grant::sentence(&device.grant);
+    format!("{name}\n  peer id  {id}\n  paired   {}\n  seen     {seen}\n  {may}", since(device.paired_at_ms, now))
+}
+
+fn since(ms: u64, now: SystemTime) -> String {
+    let then = SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+    ago(now.duration_since(then).unwrap_or_default())
+}
+
 fn row(device: &DeviceRow, now: SystemTime) -> String {
-    let since = |ms: u64| {
-        let then = SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
-        ago(now.duration_since(then).unwrap_or_default())
-    };
+    let since = |ms: u64| since(ms, now);
     let seen = device.last_seen_ms.map_or_else(|| "never seen".into(), |ms| format!("seen {}", since(ms)));
     let (name, id) = (sanitize::line(&device.name), sanitize::line(&device.id));
     let grant = grant::row(&device.grant);
@@ -204,7 +256,11 @@ fn ago(span: Duration) -> String {
 
 impl From<devices::Error> for Failure {
     fn from(error: devices::Error) -> Self {
-        let code = if matches!(error, devices::Error::Who(_)) { Exit::NotFound } else { Exit::State };
+        let code = match error {
+            devices::Error::Who(_) => Exit::NotFound,
+            devices::Error::Name(_) => Exit::Usage,
+            _ => Exit::State,
+        };
         Self::new(code, error)
     }
 }
@@ -240,5 +296,11 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2 * 86_400);
         assert_eq!(row(&device, now), "Ann's␛ phone  12D3Koo  viewer in /srv/a  paired 1 d ago, seen 1 d ago");
         assert_eq!(ago(Duration::from_secs(90)), "1 min ago");
+        let sheet = sheet(&device, now);
+        assert!(
+            sheet
+                .starts_with("Ann's␛ phone\n  peer id  12D3Koo\n  paired   1 d ago\n  seen     1 d ago\n  It may read"),
+            "{sheet}"
+        );
     }
 }

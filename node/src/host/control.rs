@@ -52,8 +52,18 @@ pub enum Request {
         /// Whether the words agree.
         yes: bool,
     },
-    /// The paired devices.
-    Devices,
+    /// The paired devices, or one of them.
+    Devices {
+        /// Its name, or the beginning or end of its id.
+        who: Option<String>,
+    },
+    /// Call a device by another name.
+    Rename {
+        /// Its name, or the beginning or end of its id.
+        who: String,
+        /// What it shall be called.
+        name: String,
+    },
     /// Change what a device may do.
     Grant {
         /// Its name, or the beginning or end of its id.
@@ -134,6 +144,11 @@ pub enum Reply {
     Devices {
         /// In the order of their pairing.
         devices: Vec<DeviceRow>,
+    },
+    /// It has another name.
+    Renamed {
+        /// Which one, as it is now.
+        device: DeviceRow,
     },
     /// What it may do is changed.
     Granted {
@@ -285,9 +300,15 @@ fn refused(error: &Error) -> Reply {
 
 async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
     Ok(match request {
-        Request::Devices => {
-            let row = |device| DeviceRow::at(device, now_ms());
-            Reply::Devices { devices: host.devices().list()?.iter().map(row).collect() }
+        Request::Devices { who } => {
+            let devices = match who {
+                Some(who) => vec![host.devices().find(&who)?],
+                None => host.devices().list()?,
+            };
+            Reply::Devices { devices: devices.iter().map(|device| DeviceRow::at(device, now_ms())).collect() }
+        }
+        Request::Rename { who, name } => {
+            Reply::Renamed { device: DeviceRow::at(&host.devices().rename(&who, &name)?, now_ms()) }
         }
         Request::Grant { who, terms } => {
             let book = host.devices();

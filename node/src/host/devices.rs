@@ -12,6 +12,7 @@ use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::{Refusal, TicketId, TicketSecret, Tombstone};
 use farhelm_core::policy::{Grant, Right, Terms};
 use farhelm_core::session::PairingSecret;
+use farhelm_core::wire::limits;
 use farhelm_store::offer::{self, Offer};
 use farhelm_store::{Device, Newcomer, Store};
 use tokio::sync::watch;
@@ -28,6 +29,9 @@ pub enum Error {
     /// No device, or several, go by this name.
     #[error("{0}")]
     Who(String),
+    /// No device can be called so.
+    #[error("{0}")]
+    Name(String),
 }
 
 /// Milliseconds since 1970 by this machine's clock.
@@ -107,6 +111,24 @@ impl Devices {
             let grant = terms.on(before.grant.clone());
             let is_paired = store.set_grant(device, &grant)?;
             Ok(is_paired.then_some(Device { grant, ..before }))
+        })
+    }
+
+    /// Calls the device that a person means by `who` by another name, and returns it as it is then.
+    pub fn rename(&self, who: &str, name: &str) -> Result<Device, Error> {
+        let name = name.trim();
+        if name.is_empty() || name.len() > limits::NAME || name.chars().any(char::is_control) {
+            let most = limits::NAME;
+            return Err(Error::Name(format!("a name is 1 to {most} bytes, without control characters")));
+        }
+        self.change(|store| {
+            let device = self.find(who)?;
+            if store.devices()?.iter().any(|other| other.key != device.key && other.name == name) {
+                return Err(Error::Name(format!("another device is called {name:?}; choose a name of its own")));
+            }
+            // Nobody else writes meanwhile, so it is still paired.
+            store.rename_device(device.key, name)?;
+            Ok(Device { name: name.to_owned(), ..device })
         })
     }
 
@@ -310,6 +332,23 @@ mod tests {
         assert!(grants.borrow_and_update().is_empty());
         assert!(!world.devices.set_grant(first.key, Grant::of(Right::Owner)).unwrap());
         assert!(!grants.has_changed().unwrap() && world.devices.grant_of(key(1)).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_device_has_a_name_of_its_own_once_the_desk_gives_it_one() {
+        let world = World::new();
+        let (first, second) = (world.pair(1, &Terms::default()), world.pair(2, &Terms::default()));
+        assert!(matches!(world.devices.find("phone"), Err(Error::Who(_))), "both call themselves so");
+        let renamed = world.devices.rename(&second.key.to_string(), " tablet ").unwrap();
+        assert_eq!(renamed, Device { name: "tablet".into(), ..second });
+        assert_eq!(world.devices.find("tablet").unwrap().key, renamed.key);
+        assert_eq!(world.devices.rename("tablet", "tablet").unwrap(), renamed, "its own name is free for it");
+        let long = "x".repeat(limits::NAME + 1);
+        for bad in ["", "  ", "a\u{1b}b", &long, "phone"] {
+            assert!(matches!(world.devices.rename("tablet", bad), Err(Error::Name(_))), "{bad:?}");
+        }
+        assert!(matches!(world.devices.rename("nobody", "x"), Err(Error::Who(_))));
+        assert_eq!(world.devices.find("phone").unwrap(), first);
     }
 
     #[test]

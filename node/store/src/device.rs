@@ -21,7 +21,7 @@ pub(crate) const TOMBSTONES: Kind<TombstoneRow> = Kind::new("tombstones");
 pub struct Device {
     /// Its key.
     pub key: NodeId,
-    /// What it calls itself, as the desk saw it when it accepted.
+    /// What it called itself, as the desk saw it when it accepted, or what the desk has called it since.
     pub name: String,
     /// What both sides mix into every later handshake.
     pub secret: PairingSecret,
@@ -99,6 +99,16 @@ impl Store {
             let mut devices = DEVICES.write(transaction)?;
             let Some(row) = devices.get(key.as_bytes())? else { return Ok(false) };
             devices.put(key.as_bytes(), DeviceRow { grant: grant.clone(), ..row })?;
+            Ok(true)
+        })
+    }
+
+    /// Calls a phone by another name. Says whether it is paired.
+    pub fn rename_device(&self, key: NodeId, name: &str) -> Result<bool, Error> {
+        self.held.write(|transaction| {
+            let mut devices = DEVICES.write(transaction)?;
+            let Some(row) = devices.get(key.as_bytes())? else { return Ok(false) };
+            devices.put(key.as_bytes(), DeviceRow { name: name.to_owned(), ..row })?;
             Ok(true)
         })
     }

@@ -264,10 +264,13 @@ fn a_grant_that_is_set_is_there_after_reopening_and_changes_nothing_else() {
     let mut world = World::new();
     let before = world.pair(1);
     assert!(world.store().set_grant(key(1), &guest()).unwrap());
+    assert!(world.store().rename_device(key(1), "tablet").unwrap());
+    assert_eq!(world.store().device(key(1)).unwrap().unwrap().name, "tablet");
     assert_eq!(world.reopen().device(key(1)).unwrap(), Some(Device { grant: guest(), ..before }));
     assert!(world.store().saw_device(key(1), NOW + MINUTE).unwrap());
     assert_eq!(world.grant(1), guest());
     assert!(!world.store().set_grant(key(2), &guest()).unwrap(), "it isn't paired");
+    assert!(!world.store().rename_device(key(2), "tablet").unwrap(), "nor is there anything to rename");
     let long = Grant { folders: Folders::Only(vec!["/x".repeat(20_000)]), ..guest() };
     assert!(matches!(world.store().set_grant(key(1), &long), Err(crate::Error::TooLong { table: "devices", .. })));
     assert_eq!(world.grant(1), guest());

@@ -116,7 +116,7 @@ impl From<&Error> for Why {
             Error::Devices(devices::Error::Who(_)) => Self::NotFound,
             Error::Devices(devices::Error::Store(_) | devices::Error::Offer(offer::Error::Store(_)))
             | Error::Store(_) => Self::State,
-            Error::Terms(_) | Error::RelayAddress(_) => Self::Unfit,
+            Error::Devices(devices::Error::Name(_)) | Error::Terms(_) | Error::RelayAddress(_) => Self::Unfit,
             Error::Unreachable => Self::Unreachable,
             Error::SwitchedOff => Self::SwitchedOff,
             Error::Settings(error) => match error {
