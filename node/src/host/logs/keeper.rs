@@ -14,7 +14,8 @@ use farhelm_store::journal::{ActId, Change, Stage};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::device::{Asked, Device};
-use super::{Fate, Refused, Work};
+use super::paths::{Fate, Path};
+use super::{Refused, Work};
 use crate::host::devices::now_ms;
 
 /// Changes written at once; what comes beyond waits for the next write.
@@ -119,34 +120,6 @@ enum Due {
     Forgotten(oneshot::Sender<()>),
 }
 
-#[derive(Debug)]
-struct Path {
-    device: NodeId,
-    sender: channel::Sender,
-    fate: watch::Sender<Fate>,
-}
-
-impl Path {
-    fn end(&self, reason: Option<CloseReason>) {
-        self.fate.send_if_modified(|fate| {
-            let was_live = *fate == Fate::Live;
-            if was_live {
-                *fate = Fate::Ended(reason);
-            }
-            was_live
-        });
-    }
-
-    /// A phone that doesn't keep up loses its path; what is logged waits for the next one.
-    fn offer(&self, envelope: Envelope) -> bool {
-        let taken = self.sender.offer(envelope).is_ok();
-        if !taken {
-            self.end(None);
-        }
-        taken
-    }
-}
-
 /// Everything that is written at once.
 #[derive(Debug, Default)]
 struct Batch {
@@ -239,7 +212,7 @@ impl Keeper {
             Ok((attached, changes)) => {
                 batch.changes.extend(changes);
                 self.next += 1;
-                let path = Path { device, sender, fate: watch::Sender::new(Fate::Live) };
+                let path = Path::new(device, attach, sender);
                 batch.due.push(Due::Begun { device, attached, path, number: self.next, reply });
                 if attached.superseded.is_none() {
                     // Nothing goes to the older path from now on, and what comes from it is late.
@@ -440,10 +413,14 @@ impl Keeper {
         number: u64,
         reply: oneshot::Sender<Result<Attachment, Refused>>,
     ) {
-        let attachment = Attachment { number, superseded: attached.superseded.is_some(), fate: path.fate.subscribe() };
+        let attachment = Attachment { number, superseded: attached.superseded.is_some(), fate: path.fate() };
         path.offer(Envelope::Attached(attached));
-        self.paths.insert(number, path);
-        if attached.superseded.is_none() {
+        if attached.superseded.is_some() {
+            path.drain();
+            self.paths.insert(number, path);
+        } else {
+            self.paths.values().filter(|older| older.device == device).for_each(|older| older.overtaken(path.log()));
+            self.paths.insert(number, path);
             self.current.insert(device, number);
             self.flush(device);
         }

@@ -20,6 +20,7 @@
 
 mod device;
 mod keeper;
+mod paths;
 #[cfg(test)]
 mod tests;
 
@@ -34,9 +35,11 @@ use farhelm_overlay::channel;
 use farhelm_store::Journal;
 use farhelm_store::journal::{ActId, Stage};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use keeper::{Command, Keeper, Noted};
+use paths::Fate;
 
 /// What may wait for the keeper: the bridge never waits for it.
 const COMMANDS: usize = 4096;
@@ -76,14 +79,6 @@ pub enum Refused {
     /// The host stops.
     #[error("the host stops")]
     Stopped,
-}
-
-/// How a path stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Live,
-    /// The host ends it; why, if it can be said.
-    Ended(Option<CloseReason>),
 }
 
 /// A handle on the logs. Clones share them.
@@ -210,9 +205,19 @@ impl Path {
 
     /// Waits until the keeper ends the path; why, if that can be told to the phone.
     pub async fn ended(&mut self) -> Option<CloseReason> {
-        match self.fate.wait_for(|fate| *fate != Fate::Live).await.as_deref() {
-            Ok(Fate::Ended(reason)) => *reason,
-            _ => None,
+        loop {
+            let fate = *self.fate.borrow_and_update();
+            let changed = match fate {
+                Fate::Live => self.fate.changed().await,
+                Fate::Ended(reason) => return reason,
+                Fate::Drains(until) => match timeout_at(until, self.fate.changed()).await {
+                    Ok(changed) => changed,
+                    Err(_) => return Some(CloseReason::Replaced),
+                },
+            };
+            if changed.is_err() {
+                return None;
+            }
         }
     }
 }

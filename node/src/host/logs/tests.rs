@@ -238,6 +238,26 @@ async fn of_two_paths_the_higher_generation_counts() {
 }
 
 #[tokio::test]
+async fn another_program_of_the_same_phone_ends_the_older_path_and_says_so() {
+    let desk = Desk::new();
+    let mut older = Phone::at(&desk, attach(1, None)).await;
+    let other = Attach { position: Position { log: LogId::new([6; 16]), ..attach(2, None).position }, generation: 2 };
+    let newer = Phone::at(&desk, other).await;
+    assert_eq!(within(older.path.ended()).await, Some(CloseReason::Replaced));
+    assert!(!newer.path.is_superseded());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_path_that_its_phone_has_left_is_read_for_a_while() {
+    let desk = Desk::new();
+    let mut older = Phone::at(&desk, attach(1, None)).await;
+    let _newer = Phone::at(&desk, attach(2, None)).await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(older.path.ended().await, Some(CloseReason::Replaced));
+    assert!(began.elapsed() >= paths::DRAIN - Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_removed_device_leaves_nothing_behind() {
     let mut desk = Desk::new();
     let mut phone = Phone::at(&desk, attach(1, None)).await;
