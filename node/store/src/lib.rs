@@ -7,12 +7,14 @@
 //!
 //! A second file, the [`Journal`], holds what must survive of sessions, at the host and at the phone. They are two
 //! because they are worth different care: what is lost with the first is who is paired, with the second what was on
-//! its way. Neither is a cache, nor a log of what happened: audit is not here yet.
+//! its way. Neither is a cache, nor a log of what happened: that is a third, [`Audit`], a chain of records that others
+//! can check.
 //!
 //! ```text
 //!   Store    device, offer, relay ─┐                        ┌─ layout: which tables, and from older ones to them
 //!                                  ├─▶ held: one open file ─┤
 //!   Journal  journal::tables ──────┘   (again after a fault) └─ file: made, examined in a shadow, opened, made small
+//!   Audit    audit::frames ──────────▶ audit::file: frames that are only added, and a signed head beside them
 //! ```
 //!
 //! # Why redb
@@ -26,6 +28,7 @@
 //! directory are their protection, and freed pages keep what they held until they are used again. Whoever reads the
 //! file can pretend to the host to be a paired phone only with the phone's own key as well.
 
+pub mod audit;
 pub mod journal;
 pub mod offer;
 
@@ -47,6 +50,7 @@ use std::path::Path;
 use held::Held;
 use layout::Layout;
 
+pub use audit::Audit;
 pub use device::{Device, Newcomer};
 pub use error::{Error, OpenError};
 pub use journal::Journal;

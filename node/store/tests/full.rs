@@ -12,11 +12,12 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use farhelm_core::audit::{Effect, Record};
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::TicketSecret;
 use farhelm_core::policy::Terms;
 use farhelm_store::journal::{Act, ActId, Change, Stage};
-use farhelm_store::{Error, Journal, OpenError, Store, offer};
+use farhelm_store::{Audit, Error, Journal, OpenError, Store, audit, offer};
 
 const DIR: &str = "FARHELM_TEST_FULL_DIR";
 const PAGE: usize = 4096;
@@ -257,4 +258,39 @@ fn a_first_start_on_a_full_disk_leaves_nothing_behind() {
         disk.make_room();
         Journal::open(&folder.join("journal")).unwrap();
     }
+}
+
+#[test]
+fn an_audit_chain_on_a_full_disk_acknowledges_nothing_and_goes_on_once_there_is_room() {
+    let Some(disk) = Disk::mine() else {
+        on_a_small_disk("an_audit_chain_on_a_full_disk_acknowledges_nothing_and_goes_on_once_there_is_room");
+        return;
+    };
+    let host = Identity::from_seed(&[1; 32]);
+    let record = || Record::new(1, "turn/start", Effect::Asked);
+    for left in LEFT {
+        let path = disk.folder(left).join("audit");
+        let chain = Audit::open(&path, &host).unwrap();
+        chain.append(record()).unwrap();
+        disk.fill(left);
+        let (acknowledged, error) = loop {
+            match chain.append(record()) {
+                Ok(_) => {}
+                Err(error) => break (chain_end(&path), error),
+            }
+        };
+        assert_is_full(&error, &path);
+        assert_is_full(&chain.append(record()).unwrap_err(), &path);
+        disk.make_room();
+        let next = chain.append(record()).unwrap().seq;
+        assert!(next > acknowledged, "{left} pages left");
+        assert_eq!(chain_end(&path), next);
+    }
+}
+
+/// How far the head beside it says that it goes; what fits it is there.
+fn chain_end(path: &Path) -> u64 {
+    let kept = audit::read(path).unwrap();
+    kept.verify(peer(), &[]).unwrap();
+    kept.head.map_or(0, |head| head.seq)
 }

@@ -70,6 +70,12 @@ impl Chain {
         Entry { link: self.hash, record: bytes }
     }
 
+    /// The chain with one more entry, which was found to fit.
+    #[must_use]
+    pub const fn with(&self, entry: &Entry) -> Self {
+        Self { host: self.host, seq: self.seq + 1, hash: entry.link }
+    }
+
     /// The end, signed.
     pub fn head(&self, host: &Identity, at_ms: u64) -> Head {
         Head::sign(host, self.seq, self.hash, at_ms)
