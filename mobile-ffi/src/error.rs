@@ -150,6 +150,15 @@ pub enum DecideError {
     /// This phone may not decide.
     #[error("{0}")]
     NotAllowed(String),
+    /// The host's policy never takes an accept for it from a phone. Nothing was decided.
+    #[error("{0}")]
+    Denied(String),
+    /// Make sure of the device's owner (fingerprint, face, code), then decide with `step_up`. Nothing was decided.
+    #[error("{0}")]
+    StepUpNeeded(String),
+    /// It counts as the first of two: another device has to accept it, too.
+    #[error("{0}")]
+    SecondNeeded(String),
     /// It was sent, and nobody knows whether it counted.
     #[error("{0}")]
     OutcomeUnknown(String),
@@ -252,6 +261,9 @@ impl From<phone::DecideError> for DecideError {
             E::NotWhatIsShown => Self::NotWhatIsShown(said),
             E::Late => Self::Late(said),
             E::NotAllowed => Self::NotAllowed(said),
+            E::Denied => Self::Denied(said),
+            E::StepUpNeeded => Self::StepUpNeeded(said),
+            E::SecondNeeded => Self::SecondNeeded(said),
             E::OutcomeUnknown => Self::OutcomeUnknown(said),
             E::NotConnected => Self::NotConnected(said),
             E::NotStored => Self::NotStored(said),

@@ -180,6 +180,13 @@ impl Host {
         self.call(async move |host| Ok(host.decide(&held, decision.into()).await?)).await
     }
 
+    /// The same, where the app has made sure of the device's owner again for this decision (fingerprint, face, code). It
+    /// is signed, so don't call it otherwise.
+    pub async fn decide_stepped_up(&self, shown: Approval, decision: Decision) -> Result<(), DecideError> {
+        let held = self.held(&shown)?;
+        self.call(async move |host| Ok(host.decide_stepped_up(&held, decision.into()).await?)).await
+    }
+
     /// Answers exactly the question that was on the screen, each of its parts by id with labels of its options or, where
     /// it takes them, with words; and waits for the host's word. The record is given back as it came. Needs operator.
     pub async fn answer(&self, shown: Question, answers: HashMap<String, Vec<String>>) -> Result<(), DecideError> {

@@ -37,6 +37,14 @@ pub struct Approval {
     pub acceptable: bool,
     /// Whether [`Decision::AcceptForSession`] is taken as well.
     pub for_session: bool,
+    /// The pattern by which the host's policy never takes an accept for it from a phone.
+    pub denied_by: Option<String>,
+    /// Whether two devices have to accept it.
+    pub two_person: bool,
+    /// Who accepted it already, where two have to: the device's name on the host.
+    pub first: Option<String>,
+    /// Whether the phone has to make sure of its owner again: `decide_stepped_up`.
+    pub step_up: bool,
 }
 
 /// Something to know before accepting.
@@ -158,7 +166,7 @@ impl From<&approval::Approval> for Approval {
     /// Names every field: a new one doesn't compile until it is shown.
     fn from(approval: &approval::Approval) -> Self {
         let (digest, acceptable) = (hex(&approval.digest()), approval.acceptable());
-        let approval::Approval { key, environment, thread, turn, item, content, for_session, deadline_ms } =
+        let approval::Approval { key, environment, thread, turn, item, content, for_session, deadline_ms, guard } =
             approval.clone();
         let approval::Content { act, reason, approval_policy, sandbox, workspace } = content;
         let warnings = approval.warnings().into_iter().map(Into::into).collect();
@@ -179,6 +187,10 @@ impl From<&approval::Approval> for Approval {
             digest,
             acceptable,
             for_session,
+            denied_by: guard.denied,
+            two_person: guard.two_person,
+            first: guard.first.map(|first| first.name),
+            step_up: guard.step_up,
         }
     }
 }

@@ -76,9 +76,20 @@ fn every_word_that_travels_is_on_the_page() {
         [Refusal::Declined, Refusal::Expired, Refusal::Spent, Refusal::SwitchedOff, Refusal::Unavailable]
             .map(|w| word(&w))
             .to_vec(),
-        [D::Over, D::NotWhatIsShown, D::Late, D::TooLarge, D::NotOffered, D::NotAllowed, D::OutcomeUnknown]
-            .map(|w| word(&w))
-            .to_vec(),
+        [
+            D::Over,
+            D::NotWhatIsShown,
+            D::Late,
+            D::TooLarge,
+            D::NotOffered,
+            D::NotAllowed,
+            D::OutcomeUnknown,
+            D::Denied,
+            D::StepUpNeeded,
+            D::SecondNeeded,
+        ]
+        .map(|w| word(&w))
+        .to_vec(),
         [F::Policy, F::Codex, F::CodexAway, F::OutcomeUnknown, F::Busy].map(|w| word(&w)).to_vec(),
         [Decision::Accept, Decision::AcceptForSession, Decision::Decline, Decision::Cancel].map(|w| word(&w)).to_vec(),
         [

@@ -46,6 +46,16 @@ pub enum DecideError {
     /// This device may not decide.
     #[error("the host does not let this phone decide; decide at the desk")]
     NotAllowed,
+    /// The host's policy never takes an accept for it from a phone.
+    #[error("denied by the host's policy, so it can't be accepted from here; decline it, or decide at the desk")]
+    Denied,
+    /// The host wants this phone to make sure of its owner first: [`Host::decide_stepped_up`](crate::Host). Nothing was
+    /// decided.
+    #[error("the host wants you to confirm again that it is you; confirm it, then accept again")]
+    StepUpNeeded,
+    /// It counts as the first of two: it still waits, for another device.
+    #[error("1 of 2: a second person has to accept this on another device; it waits until then")]
+    SecondNeeded,
     /// It was sent, and nobody knows whether it counted.
     #[error("it isn't known whether this counted; look at the thread to see how it went on")]
     OutcomeUnknown,
@@ -65,9 +75,11 @@ pub enum DecideError {
 
 impl From<decision::Error> for DecideError {
     fn from(error: decision::Error) -> Self {
-        // The only two reasons for which signing is refused.
+        // The only reasons for which signing is refused.
         match error {
             decision::Error::NotOffered => Self::NotOffered,
+            decision::Error::Denied => Self::Denied,
+            decision::Error::StepUpNeeded => Self::StepUpNeeded,
             _ => Self::NotShownWhole,
         }
     }
@@ -83,6 +95,9 @@ impl From<DecisionRefusal> for DecideError {
             DecisionRefusal::NotOffered => Self::NotOffered,
             DecisionRefusal::NotAllowed => Self::NotAllowed,
             DecisionRefusal::OutcomeUnknown => Self::OutcomeUnknown,
+            DecisionRefusal::Denied => Self::Denied,
+            DecisionRefusal::StepUpNeeded => Self::StepUpNeeded,
+            DecisionRefusal::SecondNeeded => Self::SecondNeeded,
         }
     }
 }
@@ -223,7 +238,17 @@ mod tests {
         let content = Content { act, reason: None, approval_policy, sandbox, workspace };
         let key = Key { epoch: ByteArray::new([7; 16]), request };
         let (environment, thread, turn, item) = Default::default();
-        Approval { key, environment, thread, turn, item, content, for_session: false, deadline_ms: 1 }
+        Approval {
+            key,
+            environment,
+            thread,
+            turn,
+            item,
+            content,
+            for_session: false,
+            deadline_ms: 1,
+            guard: Default::default(),
+        }
     }
 
     fn decide(table: &mut Decisions, request: i64) -> oneshot::Receiver<Result<(), DecideError>> {

@@ -46,12 +46,15 @@ pub struct Devices {
     store: Arc<Store>,
     admitted: Arc<watch::Sender<Admitted>>,
     grants: Arc<watch::Sender<Grants>>,
+    names: Arc<watch::Sender<Names>>,
     /// One writer at a time, so that publications are in the order of the writes.
     writing: Arc<Mutex<()>>,
 }
 
 /// What each paired device was given.
 pub type Grants = Arc<BTreeMap<NodeId, Grant>>;
+/// What every paired device is called.
+pub type Names = Arc<BTreeMap<NodeId, String>>;
 
 /// How long after a ticket's time somebody who scanned it is still told what became of it, instead of finding no host.
 /// Also within its time the door stays open when it was used or declined: the answer travels through it.
@@ -72,8 +75,8 @@ pub struct Admitted {
 impl Devices {
     /// Opens the book. Offers of a former process can't be answered any more and are withdrawn.
     pub fn open(identity: Arc<Identity>, store: Arc<Store>) -> Result<Self, Error> {
-        let (admitted, grants) = (Arc::default(), Arc::default());
-        let devices = Self { identity, store, admitted, grants, writing: Arc::default() };
+        let (admitted, grants, names) = (Arc::default(), Arc::default(), Arc::default());
+        let devices = Self { identity, store, admitted, grants, names, writing: Arc::default() };
         devices.store.prune_offers(now_ms())?;
         for offer in devices.store.offers()?.iter().filter(|offer| is_open(offer)) {
             devices.store.withdraw_offer(offer.secret.ticket_id())?;
@@ -91,6 +94,11 @@ impl Devices {
     /// returns.
     pub fn grants(&self) -> watch::Receiver<Grants> {
         self.grants.subscribe()
+    }
+
+    /// What every paired device is called, and every change of it.
+    pub fn names(&self) -> watch::Receiver<Names> {
+        self.names.subscribe()
     }
 
     /// What a device was given; `None` if it isn't paired.
@@ -254,6 +262,8 @@ impl Devices {
             revoked: self.store.tombstones()?,
             offer_open: self.store.offers()?.iter().any(|offer| offer.expires_ms + LATECOMERS_MS > now),
         };
+        let names = devices.iter().map(|device| (device.key, device.name.clone())).collect();
+        replace(&self.names, Arc::new(names));
         let grants: Grants = Arc::new(devices.into_iter().map(|device| (device.key, device.grant)).collect());
         // First what it may do, then that it may come.
         replace(&self.grants, grants);

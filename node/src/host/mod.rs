@@ -138,6 +138,8 @@ impl Host {
             grants: devices.grants(),
             folders: folders.folders(),
             rules: config.settings.rules(),
+            conditions: config.settings.conditions(),
+            names: devices.names(),
             keeper: Some(folders.clone()),
         };
         let paired = |device| matches!(devices.grant_of(device), Ok(Some(_)));
@@ -188,6 +190,7 @@ impl Host {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(door::admit(devices, endpoint)));
         let (app_server, endpoint) = (self.app_server.state(), self.endpoint.clone());
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(about::describe(publish, app_server, endpoint)));
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(self.settings.clone().follow()));
         let (settings, codex) = (self.settings.clone(), self.app_server.state());
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(follow_codex(settings, codex)));
     }

@@ -4,7 +4,7 @@
 //! The words are the model's and the repository's, hence the enemy's; none of them starts at column 0 (see `wrap`).
 
 use anstyle::{AnsiColor, Style};
-use farhelm_core::codex::approval::{Act, Approval};
+use farhelm_core::codex::approval::{Act, Approval, First, Guard};
 
 use super::diff;
 use super::wrap::{self, Margin};
@@ -24,6 +24,7 @@ pub fn show(approval: &Approval, columns: usize) -> String {
     screen.field("sandbox", &content.sandbox);
     screen.field("thread's folder", &content.workspace);
     approval.warnings().iter().for_each(|warning| screen.warning("careful", &warning.to_string()));
+    screen.guard(&approval.guard);
     if let Act::Files { changes, .. } = &content.act {
         screen.out.push('\n');
         screen.out.push_str(&diff::changes(changes, columns));
@@ -61,6 +62,18 @@ impl Screen {
                 self.field("about", about);
                 self.warning("it can only be declined here", why);
             }
+        }
+    }
+
+    fn guard(&mut self, Guard { denied, two_person, step_up, first }: &Guard) {
+        denied.iter().for_each(|pattern| self.warning("denied by the host's policy", pattern));
+        match first {
+            _ if !*two_person => {}
+            None => self.warning("needs two people", "two devices have to accept it"),
+            Some(First { name, .. }) => self.warning("needs a second person: 1 of 2, by", name),
+        }
+        if *step_up {
+            self.warning("step-up needed", "the host wants you to confirm again that it is you");
         }
     }
 
@@ -104,6 +117,7 @@ mod tests {
             },
             for_session: false,
             deadline_ms: 0,
+            guard: Default::default(),
         }
     }
 

@@ -44,6 +44,11 @@ impl Decision {
         }
     }
 
+    /// Whether something is done by it.
+    pub const fn accepts(self) -> bool {
+        matches!(self, Self::Accept | Self::AcceptForSession)
+    }
+
     /// How an approval ends by it.
     pub const fn outcome(self) -> Outcome {
         match self {
@@ -72,15 +77,23 @@ pub enum Error {
     /// The host doesn't take this one for a session.
     #[error("the host does not offer to accept this for the whole session; accept it this once")]
     NotOffered,
+    /// The host's policy never takes an accept for it from a phone.
+    #[error("the host's policy denies this, so it can't be accepted from here; decline it, or decide at the desk")]
+    Denied,
+    /// The phone has to make sure of its owner first.
+    #[error("the host wants you to confirm again that it is you who accepts this; do so and accept it again")]
+    StepUpNeeded,
 }
 
 impl Error {
-    /// Why this decision can't be made on this approval at all; `Ok` if it can.
-    fn unless_allowed(approval: &Approval, decision: Decision) -> Result<(), Self> {
+    /// Why this decision can't be made on this approval so; `Ok` if it can.
+    fn unless_allowed(approval: &Approval, decision: Decision, step_up: bool) -> Result<(), Self> {
         match approval.allows(decision) {
+            true if approval.guard.step_up && decision.accepts() && !step_up => Err(Self::StepUpNeeded),
             true => Ok(()),
-            false if approval.acceptable() => Err(Self::NotOffered),
-            false => Err(Self::NotAcceptable),
+            false if !approval.acceptable() => Err(Self::NotAcceptable),
+            false if approval.guard.denied.is_some() => Err(Self::Denied),
+            false => Err(Self::NotOffered),
         }
     }
 }
@@ -92,8 +105,19 @@ pub struct Statement([u8; 32]);
 impl Statement {
     /// Fields in the order of `node/PROTOCOL.md` §6, through [`Transcript`].
     pub fn new(host: NodeId, approval: &Approval, decision: Decision) -> Self {
-        let Approval { key, environment, thread, turn, item, content, for_session, deadline_ms } = approval;
-        let hash = Transcript::new("farhelm/1 statement")
+        Self::under("farhelm/1 statement", host, approval, decision)
+    }
+
+    /// The same, and that the phone made sure of its owner again before it signed: a domain of its own, so neither can
+    /// be taken for the other.
+    pub fn stepped_up(host: NodeId, approval: &Approval, decision: Decision) -> Self {
+        Self::under("farhelm/1 statement stepped up", host, approval, decision)
+    }
+
+    fn under(domain: &'static str, host: NodeId, approval: &Approval, decision: Decision) -> Self {
+        // The guard isn't signed, and why not is said there.
+        let Approval { key, environment, thread, turn, item, content, for_session, deadline_ms, guard: _ } = approval;
+        let hash = Transcript::new(domain)
             .bytes(host.as_bytes())
             .text(environment)
             .text(thread)
@@ -130,19 +154,48 @@ pub struct SignedDecision {
     pub digest: ByteArray<32>,
     /// Over label `farhelm/1 decision` and the statement.
     pub signature: Signature,
+    /// Whether the phone made sure of its owner again, and signed that.
+    #[serde(default, skip_serializing_if = "is_not", rename = "stepUp")]
+    pub step_up: bool,
+}
+
+/// Left out where it isn't so: a host that doesn't know it only ever gets what it knows.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_not(flag: &bool) -> bool {
+    !*flag
 }
 
 impl SignedDecision {
     /// Signs a person's decision on what was on the screen. What [`Approval::allows`] doesn't is refused.
     pub fn sign(identity: &Identity, host: NodeId, approval: &Approval, decision: Decision) -> Result<Self, Error> {
-        Error::unless_allowed(approval, decision)?;
-        let statement = Statement::new(host, approval, decision);
-        Ok(Self {
-            key: approval.key,
-            decision,
-            digest: ByteArray::new(approval.digest()),
-            signature: identity.sign(Label::Decision, statement.as_bytes()),
-        })
+        Error::unless_allowed(approval, decision, false)?;
+        Ok(Self::signed(identity, host, approval, decision, false))
+    }
+
+    /// The same, where the phone has made sure of its owner again for this decision.
+    pub fn sign_stepped_up(
+        identity: &Identity,
+        host: NodeId,
+        approval: &Approval,
+        decision: Decision,
+    ) -> Result<Self, Error> {
+        Error::unless_allowed(approval, decision, true)?;
+        Ok(Self::signed(identity, host, approval, decision, true))
+    }
+
+    fn signed(identity: &Identity, host: NodeId, approval: &Approval, decision: Decision, step_up: bool) -> Self {
+        let digest = ByteArray::new(approval.digest());
+        let mut signed =
+            Self { key: approval.key, decision, digest, signature: Signature::from_bytes([0; 64]), step_up };
+        signed.signature = identity.sign(Label::Decision, signed.statement(host, approval).as_bytes());
+        signed
+    }
+
+    fn statement(&self, host: NodeId, approval: &Approval) -> Statement {
+        match self.step_up {
+            true => Statement::stepped_up(host, approval, self.decision),
+            false => Statement::new(host, approval, self.decision),
+        }
     }
 
     /// Holds the decision of `device` against the host's own ledger entry. Deadline, rights and "first one wins" are
@@ -154,9 +207,9 @@ impl SignedDecision {
         if !bool::from(self.digest.ct_eq(&approval.digest())) {
             return Err(Error::OtherContent);
         }
-        let statement = Statement::new(host, approval, self.decision);
+        let statement = self.statement(host, approval);
         device.verify(Label::Decision, statement.as_bytes(), &self.signature).map_err(|_| Error::Signature)?;
-        Error::unless_allowed(approval, self.decision)?;
+        Error::unless_allowed(approval, self.decision, self.step_up)?;
         let permissions = match &approval.content.act {
             Act::Permissions { permissions, .. } => Some(permissions.clone()),
             _ => None,
@@ -256,7 +309,7 @@ mod tests {
     use data_encoding::HEXLOWER;
 
     use super::*;
-    use crate::codex::approval::Content;
+    use crate::codex::approval::{Content, Guard};
     use crate::codex::message::{self, Id};
     use crate::wire::{cbor, envelope::Envelope};
 
@@ -287,7 +340,59 @@ mod tests {
             },
             for_session: false,
             deadline_ms: 99,
+            guard: Guard::default(),
         }
+    }
+
+    fn guarded(guard: Guard) -> Approval {
+        Approval { guard, ..offered() }
+    }
+
+    #[test]
+    fn what_the_hosts_policy_denies_is_neither_signed_nor_taken_as_accepted() {
+        let denied = guarded(Guard { denied: Some("ls".into()), ..Guard::default() });
+        for decision in [Decision::Accept, Decision::AcceptForSession] {
+            assert_eq!(SignedDecision::sign(&phone(), host(), &denied, decision), Err(Error::Denied));
+            assert_eq!(SignedDecision::sign_stepped_up(&phone(), host(), &denied, decision), Err(Error::Denied));
+            let forced = forced(&denied, decision).verify(phone().node_id(), host(), &denied);
+            assert_eq!(forced, Err(Error::Denied), "a valid signature doesn't help");
+        }
+        let decline = SignedDecision::sign(&phone(), host(), &denied, Decision::Decline).expect("may be declined");
+        assert!(decline.verify(phone().node_id(), host(), &denied).is_ok());
+    }
+
+    #[test]
+    fn an_accept_without_the_step_up_that_is_asked_for_is_refused() {
+        let asked = guarded(Guard { step_up: true, ..Guard::default() });
+        assert_eq!(SignedDecision::sign(&phone(), host(), &asked, Decision::Accept), Err(Error::StepUpNeeded));
+        let plain = forced(&asked, Decision::Accept);
+        assert_eq!(plain.verify(phone().node_id(), host(), &asked), Err(Error::StepUpNeeded));
+        let claimed = SignedDecision { step_up: true, ..plain };
+        let error = claimed.verify(phone().node_id(), host(), &asked);
+        assert_eq!(error, Err(Error::Signature), "saying so afterwards isn't signing it");
+        let stepped = SignedDecision::sign_stepped_up(&phone(), host(), &asked, Decision::Accept).expect("stepped up");
+        assert!(stepped.verify(phone().node_id(), host(), &asked).is_ok());
+        let lowered = SignedDecision { step_up: false, ..stepped };
+        assert_eq!(lowered.verify(phone().node_id(), host(), &approval()), Err(Error::Signature));
+        assert!(SignedDecision::sign(&phone(), host(), &asked, Decision::Decline).is_ok(), "declining takes none");
+    }
+
+    #[test]
+    fn under_a_guard_nothing_is_accepted_for_the_session() {
+        for guard in [Guard { step_up: true, ..Guard::default() }, Guard { two_person: true, ..Guard::default() }] {
+            let error = SignedDecision::sign_stepped_up(&phone(), host(), &guarded(guard), Decision::AcceptForSession);
+            assert_eq!(error, Err(Error::NotOffered));
+        }
+    }
+
+    #[test]
+    fn the_wire_says_step_up_only_where_it_is() {
+        let plain = cbor::to_vec(&signed(Decision::Accept));
+        let stepped =
+            SignedDecision::sign_stepped_up(&phone(), host(), &approval(), Decision::Accept).expect("allowed");
+        let stepped_up = cbor::to_vec(&stepped);
+        assert!(!plain.windows(6).any(|w| w == b"stepUp") && stepped_up.windows(6).any(|w| w == b"stepUp"));
+        assert_eq!(cbor::from_slice::<SignedDecision>(&stepped_up, 1024), Ok(stepped));
     }
 
     fn withheld() -> Approval {
@@ -441,6 +546,7 @@ mod tests {
             decision,
             digest: ByteArray::new(approval.digest()),
             signature: phone().sign(Label::Decision, statement.as_bytes()),
+            step_up: false,
         }
     }
 
@@ -529,6 +635,7 @@ mod tests {
             content: serde_json::from_value(value["content"].clone()).expect("a content"),
             for_session: value["forSession"].as_bool().expect("a flag"),
             deadline_ms: value["deadlineMs"].as_u64().expect("a number"),
+            guard: Guard::default(),
         }
     }
 }

@@ -17,10 +17,12 @@
 //! A method that isn't in the table is denied.
 
 mod computer;
+mod conditions;
 mod floor;
 pub mod notifications;
 #[cfg(test)]
 mod page;
+mod pattern;
 mod rights;
 mod rules;
 mod shape;
@@ -35,8 +37,10 @@ use serde_json::{Map, Value};
 use crate::codex::text::clip;
 
 pub use computer::has_computer_use;
+pub use conditions::{Conditions, PATTERNS};
 pub use floor::Looser;
 pub use notifications::{About, Notification, Withheld};
+pub use pattern::{Pattern, Unfit};
 pub use rights::{Entitlement, Folders, Grant, NoRight, Right, is_within};
 pub use rules::Rules;
 pub use shape::{Field, Fill, Given, Shape};

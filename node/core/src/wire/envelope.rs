@@ -307,6 +307,12 @@ pub enum DecisionRefusal {
     NotAllowed,
     /// The host was ended while it answered Codex: it may or may not have counted.
     OutcomeUnknown,
+    /// The host's policy never takes an accept for it from a phone.
+    Denied,
+    /// Make sure of the phone's owner again, sign that, and send it again.
+    StepUpNeeded,
+    /// It counts as the first of two: another device has to accept it, too.
+    SecondNeeded,
 }
 
 /// A number to be sent back.

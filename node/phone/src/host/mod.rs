@@ -164,6 +164,12 @@ impl Host {
         self.say(Said::Decision(signed)).await
     }
 
+    /// The same, where this device has made sure of its owner again for this decision, and says so under its signature.
+    pub async fn decide_stepped_up(&self, shown: &Approval, decision: Decision) -> Result<(), DecideError> {
+        let signed = SignedDecision::sign_stepped_up(&self.identity, self.id, shown, decision)?;
+        self.say(Said::Decision(signed)).await
+    }
+
     /// Answers exactly the question that was on the screen, each of its parts by id with labels of its options or, where
     /// it takes them, with words; and waits for the host's word. Needs the right of an operator.
     pub async fn answer(&self, shown: &Question, answers: BTreeMap<String, Vec<String>>) -> Result<(), DecideError> {

@@ -24,6 +24,7 @@ fn approval(request: i64) -> Approval {
         content: Content { act, reason: None, approval_policy, sandbox, workspace },
         for_session: false,
         deadline_ms: 1,
+        guard: Default::default(),
     }
 }
 
@@ -445,6 +446,9 @@ async fn each_refusal_of_a_decision_has_its_name() {
         (DecisionRefusal::TooLarge, DecideError::NotShownWhole),
         (DecisionRefusal::NotOffered, DecideError::NotOffered),
         (DecisionRefusal::NotAllowed, DecideError::NotAllowed),
+        (DecisionRefusal::Denied, DecideError::Denied),
+        (DecisionRefusal::StepUpNeeded, DecideError::StepUpNeeded),
+        (DecisionRefusal::SecondNeeded, DecideError::SecondNeeded),
     ] {
         let (_world, _client, host, mut desk) = with_approval().await;
         let shown = approval(0);

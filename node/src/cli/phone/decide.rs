@@ -9,7 +9,7 @@ use clap::Args;
 use farhelm_core::codex::approval::{Act, Approval};
 use farhelm_core::codex::decision::Decision;
 use farhelm_core::codex::thread::{Item, ItemKind, Turn};
-use farhelm_phone::Host;
+use farhelm_phone::{DecideError, Host};
 use serde_json::json;
 
 use super::{Context, Exit, Failure, PATIENCE, Which, report, threads, visit};
@@ -45,6 +45,10 @@ pub(super) struct Approve {
     /// Also what is like it for the rest of Codex's session: the same command, or changes of the same files
     #[arg(long)]
     for_session: bool,
+
+    /// Say, signed, that you made sure again that it is you; where the host asks for it and there is no terminal
+    #[arg(long, requires = "yes")]
+    step_up: bool,
 }
 
 /// Show what waits for approval, ask, and decline it
@@ -74,14 +78,14 @@ pub(super) struct Diff {
 
 pub(super) async fn approve(args: Approve, context: &Context) -> Result<(), Failure> {
     let decision = if args.for_session { Decision::AcceptForSession } else { Decision::Accept };
-    decide(args.named, decision, context).await
+    decide(args.named, decision, args.step_up, context).await
 }
 
 pub(super) async fn decline(args: Decline, context: &Context) -> Result<(), Failure> {
-    decide(args.named, if args.cancel { Decision::Cancel } else { Decision::Decline }, context).await
+    decide(args.named, if args.cancel { Decision::Cancel } else { Decision::Decline }, false, context).await
 }
 
-async fn decide(named: Named, decision: Decision, context: &Context) -> Result<(), Failure> {
+async fn decide(named: Named, decision: Decision, step_up: bool, context: &Context) -> Result<(), Failure> {
     if named.digest.is_none() && !ask::is_possible() {
         return Err(Failure::new(Exit::Usage, "there is no terminal at which the content could be looked at")
             .next("name the approval with --digest, which `farhelm phone watch --json` shows"));
@@ -95,17 +99,46 @@ async fn decide(named: Named, decision: Decision, context: &Context) -> Result<(
             return Err(Failure::new(Exit::Failed, "nothing was decided; it still waits")
                 .next("decide with `farhelm phone approve` or `farhelm phone decline`"));
         }
-        host.decide(&shown, decision).await?;
-        let event = json!({"is": "decided", "digest": report::digest(&shown), "decision": decision.as_str()});
+        let sent = match shown.guard.step_up && decision.accepts() && (step_up || stepped_up(&shown).await?) {
+            true => host.decide_stepped_up(&shown, decision).await,
+            false => host.decide(&shown, decision).await,
+        };
+        let digest = report::digest(&shown);
+        if sent == Err(DecideError::SecondNeeded) {
+            let event = json!({"is": "accepted-first", "digest": digest, "decision": decision.as_str()});
+            return context.say(&event, || "Accepted, 1 of 2: it waits for a second person's device.".to_owned());
+        }
+        sent?;
+        let event = json!({"is": "decided", "digest": digest, "decision": decision.as_str()});
         context.say(&event, || done(decision).to_owned())
     })
     .await
+}
+
+/// Makes sure again that it is the owner who accepts this. At a terminal that is a few letters that can't be typed by
+/// habit; nothing here knows a finger from another.
+async fn stepped_up(shown: &Approval) -> Result<bool, Failure> {
+    let still = |why: &str| {
+        Failure::new(Exit::Refused, format_args!("{why}; nothing was decided, it still waits"))
+            .next("`farhelm phone approve` asks you at a terminal; a script says so with --step-up")
+    };
+    if !ask::is_possible() {
+        return Err(still("the host wants you to confirm again that it is you"));
+    }
+    let digest = report::digest(shown);
+    let question = format!("The host wants to be sure that it is you. Type {} to accept: ", &digest[..DIGITS]);
+    let typed = ask::line(&question, THINKING).await.map_err(|error| still(&error.to_string()))?;
+    if typed.trim() == &digest[..DIGITS] { Ok(true) } else { Err(still("that is something else")) }
 }
 
 /// Whether it can be decided so from here at all.
 fn possible(shown: &Approval, decision: Decision) -> Result<(), Failure> {
     match shown.allows(decision) {
         true => Ok(()),
+        false if shown.guard.denied.is_some() => {
+            Err(Failure::new(Exit::Refused, "the host's policy denies this, so it can't be accepted from here")
+                .next("decline it, or decide at the desk"))
+        }
         false if shown.acceptable() => {
             Err(Failure::new(Exit::Refused, "the host does not offer to accept this for the whole session")
                 .next("approve it this once, without --for-session"))
@@ -220,7 +253,17 @@ mod tests {
         let content = Content { act, reason: None, approval_policy, sandbox, workspace };
         let (environment, thread, turn, item) = Default::default();
         let key = Key { epoch: ByteArray::new([0; 16]), request };
-        Approval { key, environment, thread, turn, item, content, for_session: false, deadline_ms: 0 }
+        Approval {
+            key,
+            environment,
+            thread,
+            turn,
+            item,
+            content,
+            for_session: false,
+            deadline_ms: 0,
+            guard: Default::default(),
+        }
     }
 
     #[test]

@@ -75,7 +75,12 @@ impl From<Error> for Failure {
 impl From<DecideError> for Failure {
     fn from(error: DecideError) -> Self {
         let code = match error {
-            DecideError::NotShownWhole | DecideError::NotOffered | DecideError::NotAllowed => Exit::Refused,
+            DecideError::NotShownWhole
+            | DecideError::NotOffered
+            | DecideError::NotAllowed
+            | DecideError::Denied
+            | DecideError::StepUpNeeded => Exit::Refused,
+            DecideError::SecondNeeded => Exit::Failed,
             DecideError::NotAnAnswer => Exit::Usage,
             DecideError::Over { .. } => Exit::NotFound,
             DecideError::OutcomeUnknown => Exit::OutcomeUnknown,

@@ -59,6 +59,10 @@ pub(super) fn approval(approval: &Approval) -> Value {
         "content": approval.content,
         "acceptable": approval.acceptable(),
         "for_session": approval.for_session,
+        "denied_by": approval.guard.denied,
+        "two_person": approval.guard.two_person,
+        "accepted_first_by": approval.guard.first.as_ref().map(|first| &first.name),
+        "step_up": approval.guard.step_up,
         "warnings": approval.warnings().iter().map(warning).collect::<Vec<_>>(),
         "deadline_ms": approval.deadline_ms,
     })

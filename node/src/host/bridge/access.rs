@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use farhelm_core::identity::NodeId;
-use farhelm_core::policy::{Defaults, Entitlement, Right, Rules};
+use farhelm_core::policy::{Conditions, Defaults, Entitlement, Right, Rules};
 use farhelm_core::wire::envelope::{CloseReason, HostState};
 use tokio::sync::watch;
 
-use crate::host::devices::Grants;
+use crate::host::devices::{Grants, Names};
 use crate::host::folders::{HostFolders, Keeper};
 
 /// Everything that decides what a device may do. Clones share it; what changes counts from then on.
@@ -19,6 +19,10 @@ pub struct Access {
     pub folders: watch::Receiver<Arc<HostFolders>>,
     /// What holds for every phone.
     pub rules: watch::Receiver<Rules>,
+    /// What is asked beyond a right.
+    pub conditions: watch::Receiver<Conditions>,
+    /// What the devices are called.
+    pub names: watch::Receiver<Names>,
     /// Who publishes the folders and can be asked for them anew; without it they are what was published last.
     pub keeper: Option<Keeper>,
 }
@@ -33,6 +37,11 @@ impl Access {
             return Err(CloseReason::SwitchedOff);
         }
         if entitlement.expired(now_ms) { Err(CloseReason::Expired) } else { Ok(entitlement) }
+    }
+
+    /// What a device is called; nothing, if it isn't known (any more).
+    pub(super) fn name(&self, device: NodeId) -> String {
+        self.names.borrow().get(&device).cloned().unwrap_or_default()
     }
 
     /// The devices that may do what takes this right with what lies in a canonical folder, attached or not.
@@ -93,10 +102,16 @@ impl Access {
             () = changed(&mut self.grants) => self.grants.mark_changed(),
             () = changed(&mut self.folders) => self.folders.mark_changed(),
             () = changed(&mut self.rules) => self.rules.mark_changed(),
+            () = changed(&mut self.conditions) => self.conditions.mark_changed(),
         }
     }
 
-    /// Whether something changed since the last call.
+    /// Whether the conditions changed since the last call.
+    pub(super) fn heed_conditions(&mut self) -> bool {
+        heed(&mut self.conditions)
+    }
+
+    /// Whether something else changed since the last call.
     pub(super) fn heed(&mut self) -> bool {
         heed(&mut self.grants) | heed(&mut self.folders) | heed(&mut self.rules)
     }

@@ -222,6 +222,9 @@ impl Actor {
             if self.access.heed() || matches!(step, Step::Changed) {
                 self.settle_all();
             }
+            if self.access.heed_conditions() {
+                self.guard_anew();
+            }
             match step {
                 Step::Heard(event) => self.hear(event),
                 Step::Told(command) => self.obey(command),

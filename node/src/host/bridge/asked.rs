@@ -16,7 +16,7 @@ use super::actor::{Actor, Command};
 use super::unconfirmed::End;
 use crate::host::app_server::{ProcessEpoch, ReplyError};
 use crate::host::devices::now_ms;
-use crate::host::ledger::{By, DEADLINE_MS, Said};
+use crate::host::ledger::{By, Said};
 
 impl Actor {
     pub(super) fn asked(&mut self, key: Key, method: &str, params: &Value) {
@@ -34,8 +34,10 @@ impl Actor {
 
     fn asked_to_approve(&mut self, key: Key, form: Form, params: &Value) {
         let offers = self.offers_for_session();
-        match self.followed.approval(form, params, key, offers, asked_at(params, now_ms()) + DEADLINE_MS) {
-            Ok(approval) => {
+        let lasts = self.access.conditions.borrow().deadline_ms;
+        match self.followed.approval(form, params, key, offers, asked_at(params, now_ms(), lasts) + lasts) {
+            Ok(mut approval) => {
+                approval.guard = self.access.conditions.borrow().guard(&approval.content.act);
                 if self.ledger.open(approval.clone(), form) {
                     self.ask(key, &approval.thread.clone(), &Envelope::Approval(approval));
                 }
@@ -153,14 +155,44 @@ impl Actor {
             }
             // It was answered before the host was ended, and is over; whether by that, nobody knows.
             Err(DecisionRefusal::Over) if held.unknown => held.tell(Err(DecisionRefusal::OutcomeUnknown)),
-            Err(refusal) => held.tell(Err(refusal)),
+            Err(refusal) => {
+                if refusal == DecisionRefusal::SecondNeeded {
+                    self.show_anew(key);
+                }
+                held.tell(Err(refusal));
+            }
+        }
+    }
+
+    /// Holds what is open against a policy that changed.
+    pub(super) fn guard_anew(&mut self) {
+        let conditions = self.access.conditions.borrow().clone();
+        let changed = self.ledger.guard_anew(|act| conditions.guard(act));
+        changed.iter().for_each(|approval| self.show_anew(approval.key));
+    }
+
+    /// Shows an open approval to everyone who was asked, as it is now.
+    fn show_anew(&mut self, key: Key) {
+        if let Some(approval) = self.ledger.approval(key).cloned() {
+            self.ask(key, &approval.thread.clone(), &Envelope::Approval(approval));
+        }
+    }
+
+    /// A first accept counts for as long as its device may decide.
+    fn let_go_of_first(&mut self, key: Key, folder: Option<&str>) {
+        let Some(first) = self.ledger.approval(key).and_then(|approval| approval.guard.first.clone()) else { return };
+        let its = self.entitlement_of(first.device);
+        if !(its.may(Right::Approver, now_ms()) && folder.is_some_and(|folder| its.covers(folder))) {
+            self.ledger.forget_first(key);
         }
     }
 
     /// What Codex is answered, if a device may say so now; and the turn that ends with it.
     fn decide(&mut self, device: NodeId, key: Key, said: &Said) -> Result<Answered, DecisionRefusal> {
         let (entitlement, folder) = (self.entitlement_of(device), self.folder_of(key));
-        let by = By { device, entitlement: &entitlement, folder: folder.as_deref(), now_ms: now_ms() };
+        let name = self.access.name(device);
+        self.let_go_of_first(key, folder.as_deref());
+        let by = By { device, name: &name, entitlement: &entitlement, folder: folder.as_deref(), now_ms: now_ms() };
         let offers = self.offers_for_session();
         match said {
             Said::Decision(signed) => {
@@ -307,7 +339,7 @@ fn waits_for_nothing(thread: &Thread) -> bool {
 
 /// When Codex began to ask, so that the same request has the same deadline after a restart of the host, and a decision
 /// that was signed before it still fits. From now, if Codex doesn't say, or can't be right.
-fn asked_at(params: &Value, now_ms: u64) -> u64 {
+fn asked_at(params: &Value, now_ms: u64, lasts: u64) -> u64 {
     let started = params.get("startedAtMs").and_then(Value::as_u64);
-    started.filter(|at| (now_ms.saturating_sub(DEADLINE_MS)..=now_ms).contains(at)).unwrap_or(now_ms)
+    started.filter(|at| (now_ms.saturating_sub(lasts)..=now_ms).contains(at)).unwrap_or(now_ms)
 }

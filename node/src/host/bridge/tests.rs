@@ -1,6 +1,7 @@
 //! The bridge between an app-server of which every word is the test's, and phones on real channels.
 
 mod floor;
+mod guard;
 mod images;
 mod live;
 mod lost;
@@ -17,7 +18,7 @@ use farhelm_core::codex::decision::{Decision, SignedDecision};
 use farhelm_core::codex::question::{Answers, Question};
 use farhelm_core::codex::thread::{Status, Thread};
 use farhelm_core::identity::Identity;
-use farhelm_core::policy::{Folders, Grant, Right, Rules};
+use farhelm_core::policy::{Conditions, Folders, Grant, Right, Rules};
 use farhelm_core::session::PairingSecret;
 use farhelm_core::session::host::Hello;
 use farhelm_core::session::log::Position;
@@ -36,7 +37,7 @@ use super::request::answer;
 use super::*;
 use crate::host::acts;
 use crate::host::app_server::tests::fake::{Fake, Peer};
-use crate::host::devices::Grants;
+use crate::host::devices::{Grants, Names, now_ms};
 use crate::host::folders::HostFolders;
 use crate::host::logs;
 
@@ -45,6 +46,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("in time")
+}
+
+fn device(seed: u8) -> NodeId {
+    Identity::from_seed(&[seed; 32]).node_id()
 }
 
 fn host() -> Identity {
@@ -63,6 +68,7 @@ struct Stage {
     grants: watch::Sender<Grants>,
     folders: watch::Sender<Arc<HostFolders>>,
     rules: watch::Sender<Rules>,
+    conditions: watch::Sender<Conditions>,
     generation: AtomicU64,
 }
 
@@ -89,15 +95,26 @@ impl Stage {
         let own = vec!["/src".to_owned()];
         let (folders, seen_folders) = watch::channel(Arc::new(HostFolders { startable: own.clone(), own }));
         let (rules, seen_rules) = watch::channel(Rules::default());
-        let access = Access { grants: seen_grants, folders: seen_folders, rules: seen_rules, keeper: None };
+        let (conditions, seen_conditions) = watch::channel(Conditions::default());
+        let names: Names =
+            Arc::new([(2, "Ann's"), (3, "Bob's")].map(|(seed, name)| (device(seed), name.into())).into());
+        let access = Access {
+            grants: seen_grants,
+            folders: seen_folders,
+            rules: seen_rules,
+            conditions: seen_conditions,
+            names: watch::channel(names).1,
+            keeper: None,
+        };
         let (id, stop) = (host().node_id(), CancellationToken::new());
         let journal = Arc::new(Journal::in_memory().expect("a journal"));
         let (logs, work) = Logs::start(journal.clone(), |_| true, stop.clone()).expect("an empty journal");
         let bridge = Bridge::start(id, desk.app_server, desk.events, seen, access, logs.clone(), stop);
         tokio::spawn(acts::run(work, bridge.clone(), logs.clone()));
         let codex = Some(within(fake.initialized()).await);
+        let generation = AtomicU64::new(1);
         let mut stage =
-            Self { fake, codex, bridge, logs, journal, about, grants, folders, rules, generation: AtomicU64::new(1) };
+            Self { fake, codex, bridge, logs, journal, about, grants, folders, rules, conditions, generation };
         stage.answers("thread/loaded/list", json!({"data": threads})).await;
         stage
     }

@@ -11,12 +11,15 @@
 //! again has waited all along; if it was decided, the answer died with the connection and is given again. What it
 //! doesn't ask again is over.
 //!
+//! Where two people have to accept, the first accept is kept with the approval, which stays open: `1 of 2`. It lasts as
+//! long as its device may decide, the policy asks for the same, and the host runs.
+//!
 //! A decision only counts against the ledger's own entry, so a phone can't widen what it approves; and only with a
 //! right that holds at that moment, whenever the decision was signed.
 
 use std::collections::BTreeMap;
 
-use farhelm_core::codex::approval::{Approval, Form, Key, Outcome};
+use farhelm_core::codex::approval::{Act, Approval, First, Form, Guard, Key, Outcome};
 use farhelm_core::codex::decision::{Answer, Decision, Error, SignedDecision};
 use farhelm_core::codex::question::{Answers, Question};
 use farhelm_core::identity::NodeId;
@@ -27,9 +30,6 @@ use serde_json::Value;
 
 /// Matters kept open at once. Codex asks once a turn; beyond this the desk has to decide.
 pub const OPEN: usize = 128;
-
-/// How long phones may decide after Codex asked. The desk isn't bound by it.
-pub const DEADLINE_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// What the list around approvals or questions takes of an envelope; each brings more of its own when it travels alone.
 const LIST: usize = 64;
@@ -110,6 +110,8 @@ impl Matter {
 pub struct By<'a> {
     /// Which.
     pub device: NodeId,
+    /// What it is called here.
+    pub name: &'a str,
     /// What it may do, as it stands now.
     pub entitlement: &'a Entitlement,
     /// The canonical folder of the thread that it is about, if that is known.
@@ -198,6 +200,36 @@ impl Ledger {
         lists.into_iter().chain(rest).chain(further).collect()
     }
 
+    /// Holds what is open against a policy that changed; what phones have to be shown anew. A first accept that was given
+    /// under other conditions doesn't count under these.
+    pub fn guard_anew(&mut self, guard: impl Fn(&Act) -> Guard) -> Vec<Approval> {
+        let mut changed = Vec::new();
+        for entry in self.entries.values_mut() {
+            let Matter::Approval(approval, _) = &mut entry.matter else { continue };
+            let new = guard(&approval.content.act);
+            if new != (Guard { first: None, ..approval.guard.clone() }) {
+                approval.guard = new;
+                changed.extend(entry.decided.is_none().then(|| approval.clone()));
+            }
+        }
+        changed
+    }
+
+    /// An approval, if it is open.
+    pub fn approval(&self, key: Key) -> Option<&Approval> {
+        match self.entries.get(&key) {
+            Some(Entry { matter: Matter::Approval(approval, _), decided: None, .. }) => Some(approval),
+            _ => None,
+        }
+    }
+
+    /// The first of two devices isn't one that may accept any more.
+    pub fn forget_first(&mut self, key: Key) {
+        if let Some(Entry { matter: Matter::Approval(approval, _), .. }) = self.entries.get_mut(&key) {
+            approval.guard.first = None;
+        }
+    }
+
     /// Takes a device's decision; the first valid one wins. `for_session` is whether the host's rules let phones accept
     /// for a session now. The caller sends the answer and, if that fails, calls [`reopen`](Self::reopen).
     pub fn decide(
@@ -207,7 +239,7 @@ impl Ledger {
         for_session: bool,
     ) -> Result<Answer, DecisionRefusal> {
         let entry = self.entries.get_mut(&signed.key).ok_or(DecisionRefusal::Over)?;
-        let Matter::Approval(approval, form) = &entry.matter else { return Err(DecisionRefusal::Over) };
+        let Matter::Approval(approval, form) = &mut entry.matter else { return Err(DecisionRefusal::Over) };
         if entry.decided.is_some() {
             return Err(DecisionRefusal::Over);
         }
@@ -215,13 +247,12 @@ impl Ledger {
         if by.now_ms > approval.deadline_ms {
             return Err(DecisionRefusal::Late);
         }
-        let verified = signed.verify(by.device, self.host, approval).map_err(|error| match error {
-            Error::NotAcceptable => DecisionRefusal::TooLarge,
-            Error::NotOffered => DecisionRefusal::NotOffered,
-            Error::OtherApproval | Error::OtherContent | Error::Signature => DecisionRefusal::NotWhatIsShown,
-        })?;
+        let verified = signed.verify(by.device, self.host, approval).map_err(refusal)?;
         if verified.decision() == Decision::AcceptForSession && !for_session {
             return Err(DecisionRefusal::NotOffered);
+        }
+        if verified.decision().accepts() && is_first_of_two(&mut approval.guard, by) {
+            return Err(DecisionRefusal::SecondNeeded);
         }
         let (outcome, said) = (verified.decision().outcome(), Said::Decision(signed.clone()));
         entry.decided = Some(Decided { by: by.device, outcome, said });
@@ -336,6 +367,26 @@ impl Ledger {
         };
         self.entries.values().filter_map(late).collect()
     }
+}
+
+fn refusal(error: Error) -> DecisionRefusal {
+    match error {
+        Error::NotAcceptable => DecisionRefusal::TooLarge,
+        Error::NotOffered => DecisionRefusal::NotOffered,
+        Error::Denied => DecisionRefusal::Denied,
+        Error::StepUpNeeded => DecisionRefusal::StepUpNeeded,
+        Error::OtherApproval | Error::OtherContent | Error::Signature => DecisionRefusal::NotWhatIsShown,
+    }
+}
+
+/// Whether an accept by this device leaves another one to be waited for; it is noted as the first then. The same device
+/// a second time is still the first.
+fn is_first_of_two(guard: &mut Guard, by: By<'_>) -> bool {
+    if !guard.two_person {
+        return false;
+    }
+    let first = guard.first.get_or_insert_with(|| First { device: by.device, name: by.name.to_owned() });
+    first.device == by.device
 }
 
 /// As many as fit one list, and the rest as envelopes of their own.

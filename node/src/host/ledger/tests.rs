@@ -30,6 +30,7 @@ fn approval(request: i64) -> Approval {
         },
         for_session: false,
         deadline_ms: 1000,
+        guard: Default::default(),
     }
 }
 
@@ -39,7 +40,8 @@ fn owner() -> Entitlement {
 
 /// A device of the host's owner decides.
 fn decide(ledger: &mut Ledger, device: u8, signed: &SignedDecision, now_ms: u64) -> Result<Answer, DecisionRefusal> {
-    let by = By { device: identity(device).node_id(), entitlement: &owner(), folder: Some("/src"), now_ms };
+    let by =
+        By { device: identity(device).node_id(), name: "phone", entitlement: &owner(), folder: Some("/src"), now_ms };
     ledger.decide(by, signed, false)
 }
 
@@ -196,7 +198,7 @@ fn another_app_server_and_an_ended_turn_leave_nothing_open() {
 fn tried(entitlement: &Entitlement, folder: Option<&str>, now_ms: u64) -> [Result<(), DecisionRefusal>; 2] {
     let mut ledger = ledger();
     assert!(ledger.ask(question(8)));
-    let by = By { device: identity(2).node_id(), entitlement, folder, now_ms };
+    let by = By { device: identity(2).node_id(), name: "", entitlement, folder, now_ms };
     let decided = ledger.decide(by, &signed(2, &approval(7), Decision::Accept), false).map(drop);
     let answered = ledger.answer(by, &answers(&question(8))).map(drop);
     assert_eq!(ledger.pending().is_empty(), decided.is_ok(), "a refused decision leaves it open");
@@ -238,7 +240,7 @@ fn accepting_for_the_session_is_taken_while_the_host_offers_it() {
     let tried = |offers: bool| {
         let mut ledger = Ledger::new(identity(1).node_id());
         ledger.open(offered.clone(), Form::Command);
-        let by = By { device: identity(2).node_id(), entitlement: &owner(), folder: Some("/src"), now_ms: 0 };
+        let by = By { device: identity(2).node_id(), name: "", entitlement: &owner(), folder: Some("/src"), now_ms: 0 };
         ledger.decide(by, &decision, offers).map(|answer| answer.result().clone())
     };
     assert_eq!(tried(true), Ok(json!({"decision": "acceptForSession"})));
@@ -251,7 +253,7 @@ fn the_first_answer_to_a_question_wins() {
     assert!(ledger.ask(question(8)));
     assert!(!ledger.ask(question(8)), "asked again by a resume");
     let entitlement = owner();
-    let by = |device| By { device, entitlement: &entitlement, folder: Some("/src"), now_ms: 0 };
+    let by = |device| By { device, name: "", entitlement: &entitlement, folder: Some("/src"), now_ms: 0 };
     let given = ledger.answer(by(identity(2).node_id()), &answers(&question(8)));
     assert_eq!(given, Ok(json!({"answers": {"q": {"answers": ["A"]}}})));
     let late = ledger.answer(by(identity(3).node_id()), &answers(&question(8)));
@@ -264,7 +266,7 @@ fn the_first_answer_to_a_question_wins() {
 fn an_answer_to_another_question_or_in_other_words_has_no_effect() {
     let mut ledger = ledger();
     assert!(ledger.ask(question(8)));
-    let by = By { device: identity(2).node_id(), entitlement: &owner(), folder: Some("/src"), now_ms: 0 };
+    let by = By { device: identity(2).node_id(), name: "", entitlement: &owner(), folder: Some("/src"), now_ms: 0 };
     let mut invented = answers(&question(8));
     invented.answers.insert("q".into(), vec!["B".into()]);
     assert_eq!(ledger.answer(by, &invented), Err(DecisionRefusal::NotWhatIsShown));
@@ -361,4 +363,89 @@ fn an_answer_that_was_heard_before_the_connection_ended_counts() {
     ledger.doubt_all();
     let over = ledger.waits_for_nothing("thread");
     assert_eq!((over[0].outcome, over[0].by), (Outcome::Declined, Some(identity(2).node_id())));
+}
+
+fn guarded(guard: Guard) -> Ledger {
+    let mut ledger = Ledger::new(identity(1).node_id());
+    assert!(ledger.open(Approval { guard, ..approval(7) }, Form::Command));
+    ledger
+}
+
+fn two_person() -> Guard {
+    Guard { two_person: true, ..Guard::default() }
+}
+
+#[test]
+fn what_is_denied_is_not_accepted_whoever_signs_it_and_can_be_declined() {
+    let mut ledger = guarded(Guard { denied: Some("make".into()), ..Guard::default() });
+    // As of a phone that was shown nothing of it, or doesn't care.
+    let accept = signed(2, &approval(7), Decision::Accept);
+    assert_eq!(decide(&mut ledger, 2, &accept, 0), Err(DecisionRefusal::Denied));
+    assert_eq!(ledger.pending().len(), 1);
+    assert!(decide(&mut ledger, 2, &signed(2, &approval(7), Decision::Decline), 0).is_ok());
+}
+
+#[test]
+fn two_devices_have_to_accept_where_two_people_are_asked_for() {
+    let mut ledger = guarded(two_person());
+    let by = |device| signed(device, &approval(7), Decision::Accept);
+    assert_eq!(decide(&mut ledger, 2, &by(2), 0), Err(DecisionRefusal::SecondNeeded));
+    let first = ledger.pending()[0].guard.first.clone().unwrap();
+    assert_eq!((first.device, first.name.as_str()), (identity(2).node_id(), "phone"));
+    assert_eq!(decide(&mut ledger, 2, &by(2), 0), Err(DecisionRefusal::SecondNeeded), "the same device twice is one");
+    assert_eq!(decide(&mut ledger, 3, &by(2), 0), Err(DecisionRefusal::NotWhatIsShown), "so is its signature");
+    assert!(decide(&mut ledger, 3, &by(3), 0).is_ok());
+    let over = ledger.resolve(approval(7).key).unwrap();
+    assert_eq!((over.outcome, over.by), (Outcome::Accepted, Some(identity(3).node_id())));
+}
+
+#[test]
+fn anyone_declines_what_waits_for_its_second_and_so_does_the_deadline() {
+    let accept = signed(2, &approval(7), Decision::Accept);
+    for decliner in [2, 3] {
+        let mut ledger = guarded(two_person());
+        assert!(decide(&mut ledger, 2, &accept, 0).is_err());
+        assert!(decide(&mut ledger, decliner, &signed(decliner, &approval(7), Decision::Decline), 0).is_ok());
+    }
+    let mut ledger = guarded(two_person());
+    assert!(decide(&mut ledger, 2, &accept, 0).is_err());
+    assert_eq!(ledger.expired(1001).len(), 1);
+    let late = decide(&mut ledger, 3, &signed(3, &approval(7), Decision::Accept), 1001);
+    assert_eq!(late, Err(DecisionRefusal::Late));
+}
+
+#[test]
+fn an_answer_of_two_people_that_never_arrived_is_given_again() {
+    let mut ledger = guarded(two_person());
+    for device in [2, 3] {
+        let _ = decide(&mut ledger, device, &signed(device, &approval(7), Decision::Accept), 0);
+    }
+    ledger.doubt_all();
+    let Some((by, Said::Decision(said))) = ledger.asked_again(approval(7).key) else { panic!("it was decided") };
+    assert_eq!(by, identity(3).node_id());
+    assert!(decide(&mut ledger, 3, &said, 0).is_ok());
+}
+
+#[test]
+fn a_first_accept_that_does_not_hold_any_more_leaves_two_to_be_waited_for() {
+    let mut ledger = guarded(two_person());
+    assert!(decide(&mut ledger, 2, &signed(2, &approval(7), Decision::Accept), 0).is_err());
+    ledger.forget_first(approval(7).key);
+    let next = decide(&mut ledger, 3, &signed(3, &approval(7), Decision::Accept), 0);
+    assert_eq!(next, Err(DecisionRefusal::SecondNeeded));
+}
+
+#[test]
+fn a_policy_that_changed_counts_for_what_is_open() {
+    let mut ledger = ledger();
+    let accept = signed(2, &approval(7), Decision::Accept);
+    assert_eq!(ledger.guard_anew(|_| two_person()).len(), 1);
+    assert_eq!(decide(&mut ledger, 2, &accept, 0), Err(DecisionRefusal::SecondNeeded));
+    assert!(ledger.guard_anew(|_| two_person()).is_empty(), "nothing changed, and the first still counts");
+    assert!(ledger.pending()[0].guard.first.is_some());
+    let both = || Guard { step_up: true, ..two_person() };
+    assert_eq!(ledger.guard_anew(|_| both())[0].guard.first, None, "given under other conditions");
+    assert_eq!(decide(&mut ledger, 2, &accept, 0), Err(DecisionRefusal::StepUpNeeded));
+    assert_eq!(ledger.guard_anew(|_| Guard::default()).len(), 1);
+    assert!(decide(&mut ledger, 2, &accept, 0).is_ok());
 }

@@ -9,6 +9,10 @@
 //!
 //! [approvals]
 //! accept_for_session = false
+//! deny = ["mkfs*"]
+//! two_person = ["git push"]
+//! step_up = ["terraform apply"]
+//! deadline_minutes = 1440
 //!
 //! [features]
 //! mobile_keep_awake = false
@@ -18,14 +22,25 @@
 
 use std::collections::BTreeMap;
 
+use farhelm_core::policy::Conditions;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 use toml_edit::{DocumentMut, Item, Table};
 
+use super::conditions;
 use super::setting::{Setting, Value, nearest};
 
 /// What a file sets.
 pub(super) type Values = BTreeMap<Setting, Value>;
+
+/// All that a file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Contents {
+    /// The settings with one value.
+    pub(super) values: Values,
+    /// What is asked beyond a right.
+    pub(super) conditions: Conditions,
+}
 
 /// What is wrong with a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,12 +53,12 @@ pub struct Fault {
 }
 
 /// Reads the host's own file: unknown names and other values than the allowed ones are faults.
-pub(super) fn read(text: &str) -> Result<Values, Fault> {
+pub(super) fn read(text: &str) -> Result<Contents, Fault> {
     let fault = |at: usize, what: String| Fault { line: line_of(text, at), what };
     let whole = DeTable::parse(text).map_err(|error| {
         fault(error.span().map_or(0, |span| span.start), error.message().lines().collect::<Vec<_>>().join("; "))
     })?;
-    let mut values = Values::new();
+    let mut contents = Contents::default();
     for (name, content) in whole.get_ref() {
         let at = name.span().start;
         let settings: Vec<_> = Setting::ALL.into_iter().filter(|s| s.table() == name.get_ref().as_ref()).collect();
@@ -61,11 +76,17 @@ pub(super) fn read(text: &str) -> Result<Values, Fault> {
             ));
         };
         for (name, value) in content {
-            let (setting, value) = entry(name, value, &settings).map_err(|what| fault(name.span().start, what))?;
-            values.insert(setting, value);
+            let at = |what| fault(name.span().start, what);
+            if settings.contains(&Setting::AcceptForSession)
+                && conditions::read(name.get_ref(), value.get_ref(), &mut contents.conditions).map_err(at)?
+            {
+                continue;
+            }
+            let (setting, value) = entry(name, value, &settings).map_err(at)?;
+            contents.values.insert(setting, value);
         }
     }
-    Ok(values)
+    Ok(contents)
 }
 
 fn entry(
@@ -75,7 +96,8 @@ fn entry(
 ) -> Result<(Setting, Value), String> {
     let name = name.get_ref();
     let Some(setting) = settings.iter().copied().find(|setting| setting.name() == name.as_ref()) else {
-        let names: Vec<_> = settings.iter().map(|setting| setting.name()).collect();
+        let mut names: Vec<_> = settings.iter().map(|setting| setting.name()).collect();
+        names.extend(conditions::NAMES.iter().filter(|_| settings.contains(&Setting::AcceptForSession)));
         let table = settings.first().map(|setting| setting.table()).unwrap_or_default();
         return Err(format!("[{table}] has no setting {name:?}; {}", instead(name, &names)));
     };
@@ -160,12 +182,12 @@ mod tests {
 
     #[test]
     fn every_setting_is_read() {
-        let values = read(WHOLE).unwrap();
+        let values = read(WHOLE).unwrap().values;
         assert_eq!(values.keys().copied().collect::<Vec<_>>(), Setting::ALL);
         assert_eq!(values[&Setting::Sandbox], Value::Word("read-only".into()));
         assert_eq!(values[&Setting::RemoteConnections], Value::Switch(false));
-        assert_eq!(read("floor.sandbox = \"read-only\"").unwrap().len(), 1);
-        assert_eq!(read("").unwrap(), Values::new());
+        assert_eq!(read("floor.sandbox = \"read-only\"").unwrap().values.len(), 1);
+        assert_eq!(read("").unwrap(), Contents::default());
     }
 
     #[test]
@@ -209,12 +231,12 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_back() {
-        for (setting, value) in read(WHOLE).unwrap() {
+        for (setting, value) in read(WHOLE).unwrap().values {
             for before in ["", "# only a comment\n", "[features]\n", "features = { remote_connections = true }\n"] {
                 let text = write(before, setting, Some(&value)).unwrap();
-                assert_eq!(read(&text).unwrap()[&setting], value, "{text}");
+                assert_eq!(read(&text).unwrap().values[&setting], value, "{text}");
                 let gone = write(&text, setting, None).unwrap();
-                assert!(!read(&gone).unwrap().contains_key(&setting), "{gone}");
+                assert!(!read(&gone).unwrap().values.contains_key(&setting), "{gone}");
             }
         }
     }

@@ -6,33 +6,47 @@
 //! | `[features]` of `config.toml` in CODEX_HOME | the three switches | only read |
 //! | [`Rules::default`] | the rest | |
 //!
-//! Published as [`Rules`]: whoever acts by them holds a receiver. A running host reads both files anew when it is asked
-//! about its settings (`farhelm host settings`), before it makes an offer, and when a connection to Codex comes up. A
-//! file with a fault changes nothing: the rules stay as they were, and a fault in the host's own is said.
+//! Published as [`Rules`] and [`Conditions`]: whoever acts by them holds a receiver. A running host looks every second
+//! whether its own file is another one, and reads both anew when it is, when it is asked about its settings (`farhelm
+//! host settings`), before it makes an offer, and when a connection to Codex comes up. A file with a fault changes
+//! nothing: all stays as it was, and a fault in the host's own is said. A file that is gone sets nothing.
+//!
+//! # Why it looks instead of being told
+//! A watch by the operating system misses files behind links and on network disks, and editors that put a new file in
+//! place. Looking costs one `stat` a second.
 //!
 //! # Why not on a signal
 //! SIGHUP also comes when a terminal is closed, and a host that was started there is meant to end by it.
 
+mod conditions;
 mod file;
 mod setting;
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use farhelm_core::policy::Rules;
+use farhelm_core::policy::{Conditions, Rules};
 use farhelm_platform::{config_file, secret_file};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use file::Fault;
-use file::Values;
+use file::{Contents, Values};
 pub use setting::{Kind, Setting, Value, nearest};
 
 /// The file's name, in the host's config directory and in CODEX_HOME.
 pub const FILE: &str = "config.toml";
+
+/// A file that sets every key to its default, with what each means: what `farhelm config example` prints.
+pub const EXAMPLE: &str = include_str!("example.toml");
+
+/// How often a running host looks whether its file has changed.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why settings can't be read or changed. Every text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +126,7 @@ struct Shared {
     path: Option<PathBuf>,
     layers: Mutex<Layers>,
     rules: watch::Sender<Rules>,
+    conditions: watch::Sender<Conditions>,
     /// What is wrong with the file, as long as it is.
     fault: watch::Sender<Option<String>>,
 }
@@ -119,6 +134,7 @@ struct Shared {
 #[derive(Debug, Clone, Default)]
 struct Layers {
     ours: Values,
+    conditions: Conditions,
     codex: Values,
     codex_home: Option<PathBuf>,
 }
@@ -134,12 +150,18 @@ impl Settings {
     fn at(path: Option<PathBuf>) -> Self {
         let (layers, rules) = (Layers::default(), Rules::default());
         let (rules, fault) = (watch::channel(rules).0, watch::channel(None).0);
-        Self(Arc::new(Shared { path, layers: Mutex::new(layers), rules, fault }))
+        let conditions = watch::channel(Conditions::default()).0;
+        Self(Arc::new(Shared { path, layers: Mutex::new(layers), rules, conditions, fault }))
     }
 
     /// What holds, and its changes.
     pub fn rules(&self) -> watch::Receiver<Rules> {
         self.0.rules.subscribe()
+    }
+
+    /// What is asked of phones beyond a right, and its changes.
+    pub fn conditions(&self) -> watch::Receiver<Conditions> {
+        self.0.conditions.subscribe()
     }
 
     /// What is wrong with the file, while the rules of before hold; and its changes.
@@ -170,9 +192,37 @@ impl Settings {
             *said = now;
             changed
         });
-        layers.ours = ours?;
+        layers.take(ours?);
         self.publish(&layers);
         Ok(())
+    }
+
+    /// Judges a file without taking it. One that isn't there is a fault, too.
+    pub fn check(path: &Path) -> Result<(), Error> {
+        let settings = Self::at(Some(path.to_owned()));
+        let text = config_file::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        settings.understood(&text).map(drop)
+    }
+
+    /// Reads the file anew whenever it has become another one, for ever.
+    pub async fn follow(self) {
+        let mut look = tokio::time::interval(LOOK);
+        let mut seen = None;
+        loop {
+            look.tick().await;
+            let now = self.stamp();
+            if seen != Some(now) {
+                seen = Some(now);
+                // A fault is kept, to be said at the desk.
+                let _ = self.reload();
+            }
+        }
+    }
+
+    /// What tells one state of the file from another, links followed: device, file, length, time. `None`: no file.
+    fn stamp(&self) -> Option<(u64, u64, u64, i64, i64)> {
+        let found = std::fs::metadata(self.0.path.as_ref()?).ok()?;
+        Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
     }
 
     /// Reads the switches of the Codex whose home this is, now and with every [`reload`](Self::reload).
@@ -190,20 +240,20 @@ impl Settings {
         let mut ours = match &self.0.path {
             // Somebody may have edited it since.
             Some(_) => self.understood(&self.text()?)?,
-            None => layers.ours.clone(),
+            None => Contents { values: layers.ours.clone(), conditions: layers.conditions.clone() },
         };
-        let changed = ours.get(&setting) != value;
+        let changed = ours.values.get(&setting) != value;
         if let (Some(path), true) = (&self.0.path, changed) {
             let text = file::write(&self.text()?, setting, value).map_err(|fault| self.faulty(fault))?;
             ours = self.understood(&text)?;
             put(path, &text)?;
         } else {
             match value {
-                Some(value) => _ = ours.insert(setting, value.clone()),
-                None => _ = ours.remove(&setting),
+                Some(value) => _ = ours.values.insert(setting, value.clone()),
+                None => _ = ours.values.remove(&setting),
             }
         }
-        layers.ours = ours;
+        layers.take(ours);
         self.0.fault.send_if_modified(|said| said.take().is_some());
         self.publish(&layers);
         Ok(changed)
@@ -221,7 +271,7 @@ impl Settings {
         }
     }
 
-    fn understood(&self, text: &str) -> Result<Values, Error> {
+    fn understood(&self, text: &str) -> Result<Contents, Error> {
         file::read(text).map_err(|fault| self.faulty(fault))
     }
 
@@ -236,6 +286,11 @@ impl Settings {
             *rules = new;
             changed
         });
+        self.0.conditions.send_if_modified(|conditions| {
+            let changed = *conditions != layers.conditions;
+            conditions.clone_from(&layers.conditions);
+            changed
+        });
     }
 }
 
@@ -247,6 +302,10 @@ impl Default for Settings {
 }
 
 impl Layers {
+    fn take(&mut self, Contents { values, conditions }: Contents) {
+        (self.ours, self.conditions) = (values, conditions);
+    }
+
     /// A file that isn't understood leaves what it said before: a switch isn't to turn over by a slip of the pen.
     fn read_codex(&mut self) {
         let Some(path) = self.codex_home.as_ref().map(|home| home.join(FILE)) else { return };
@@ -441,5 +500,17 @@ mod tests {
         world.open().unwrap().set(Setting::NetworkAccess, Some(&ON)).unwrap();
         assert!(world.ours().symlink_metadata().unwrap().is_symlink());
         assert_eq!(fs::read_to_string(elsewhere).unwrap(), "[floor]\nnetwork_access = true\n");
+    }
+
+    #[test]
+    fn the_example_sets_every_key_to_its_default() {
+        let file::Contents { values, conditions } = file::read(EXAMPLE).unwrap();
+        for setting in Setting::ALL {
+            assert_eq!(values.get(&setting), Some(&setting.of(&Rules::default())), "{}", setting.name());
+        }
+        assert_eq!(conditions, Conditions::default());
+        for name in conditions::NAMES {
+            assert!(EXAMPLE.lines().any(|line| line.starts_with(&format!("{name} = "))), "{name}");
+        }
     }
 }

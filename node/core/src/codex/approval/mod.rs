@@ -6,6 +6,7 @@
 //! host, and [`super::decision`] refuses to sign or to take an accept for it.
 
 mod digest;
+mod guard;
 mod permissions;
 mod request;
 mod warning;
@@ -16,6 +17,7 @@ use serde_bytes::ByteArray;
 use super::decision::Decision;
 use crate::wire::limits;
 
+pub use guard::{First, Guard};
 pub use request::{Asked, Error, Form};
 pub use warning::Warning;
 
@@ -49,6 +51,9 @@ pub struct Approval {
     pub for_session: bool,
     /// When the host stops taking decisions, in Unix milliseconds by the host's clock.
     pub deadline_ms: u64,
+    /// What the host asks for beyond a right. It isn't signed: the host holds every decision against its own.
+    #[serde(default, skip_serializing_if = "Guard::is_open")]
+    pub guard: Guard,
 }
 
 impl Approval {
@@ -72,12 +77,16 @@ impl Approval {
         self.fits() && !matches!(self.content.act, Act::Withheld { .. })
     }
 
-    /// Whether this may be decided from a phone: declining always, accepting what is shown whole, accepting for the
-    /// session where the host offers it and the act isn't a grant of permissions.
+    /// Whether this may be decided from a phone: declining always, accepting what is shown whole and isn't denied,
+    /// accepting for the session where the host offers it, asks for nothing more, and the act isn't a grant of
+    /// permissions.
     pub fn allows(&self, decision: Decision) -> bool {
         match decision {
-            Decision::Accept => self.acceptable(),
-            Decision::AcceptForSession => self.acceptable() && self.for_session && self.content.act.is_repeatable(),
+            Decision::Accept => self.acceptable() && self.guard.denied.is_none(),
+            Decision::AcceptForSession => {
+                // The next time nobody would be asked, so neither would be two people.
+                self.acceptable() && self.for_session && self.guard.is_open() && self.content.act.is_repeatable()
+            }
             Decision::Decline | Decision::Cancel => true,
         }
     }

@@ -13,7 +13,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Act, Approval, Change, Content, Key, Terms, permissions};
+use super::{Act, Approval, Change, Content, Guard, Key, Terms, permissions};
 use crate::codex::message::canonical;
 use crate::codex::text::clip;
 
@@ -157,6 +157,7 @@ impl Approval {
             content: Content { act, reason, approval_policy, sandbox, workspace },
             for_session: false,
             deadline_ms: asked.deadline_ms,
+            guard: Guard::default(),
         };
         let mut approval = approval.under(asked.terms).bounded();
         let repeatable = approval.acceptable() && approval.content.act.is_repeatable();

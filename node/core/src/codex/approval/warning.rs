@@ -123,7 +123,17 @@ mod tests {
         let content = Content { act, reason: None, approval_policy, sandbox, workspace };
         let key = Key { epoch: ByteArray::new([1; 16]), request: 0 };
         let (environment, thread, turn, item) = Default::default();
-        Approval { key, environment, thread, turn, item, content, for_session: false, deadline_ms: 0 }
+        Approval {
+            key,
+            environment,
+            thread,
+            turn,
+            item,
+            content,
+            for_session: false,
+            deadline_ms: 0,
+            guard: Default::default(),
+        }
     }
 
     fn plain(act: Act) -> Vec<Warning> {

@@ -72,6 +72,7 @@ fn approval(act: Act) -> Approval {
         },
         for_session: false,
         deadline_ms: 1_800_086_400_000,
+        guard: Default::default(),
     }
 }
 

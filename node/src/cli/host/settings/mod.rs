@@ -34,7 +34,8 @@ They stand in config.toml in the configuration directory:
   computer_use_mobile = false
   remote_connections = true
 
-After editing the file, `farhelm host settings` has a running host read it.";
+A running host reads the file within a second of a change, and says here what is wrong with it;
+`farhelm config check` says so before. `farhelm config example` shows all it takes, with the patterns for commands.";
 
 /// How long the person at the desk may think about the settings.
 const THINKING: Duration = Duration::from_secs(10 * 60);
