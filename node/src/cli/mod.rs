@@ -7,6 +7,7 @@ mod bench;
 #[cfg(test)]
 mod capabilities;
 mod completions;
+mod config;
 mod context;
 mod demo;
 mod devices;
@@ -63,6 +64,7 @@ struct Cli {
 enum Command {
     Demo(demo::Demo),
     Host(host::Host),
+    Config(config::Config),
     Pair(pair::Pair),
     Devices(devices::Devices),
     Phone(phone::Phone),
@@ -101,6 +103,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Demo(args) => block_on(&context, demo::run(args, &context)),
         Command::Host(args) => block_on(&context, host::run(args, &context)),
+        Command::Config(args) => config::run(&args, &context),
         Command::Pair(args) => block_on(&context, pair::run(args, &context)),
         Command::Devices(args) => block_on(&context, devices::run(args, &context)),
         Command::Phone(args) => block_on(&context, phone::run(args, &context)),
