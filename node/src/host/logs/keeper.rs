@@ -125,6 +125,8 @@ enum Due {
 struct Batch {
     changes: Vec<Change>,
     due: Vec<Due>,
+    /// It has what nobody will say again.
+    once: bool,
 }
 
 pub(super) struct Keeper {
@@ -175,7 +177,7 @@ impl Keeper {
 
     fn obey(&mut self, command: Command, batch: &mut Batch) {
         if self.overrun.swap(false, Ordering::AcqRel) {
-            tracing::warn!("more was said than could be logged; every phone is told everything anew");
+            tracing::warn!("not all that was said could be logged; every phone is told everything anew");
             self.devices.keys().copied().collect::<Vec<_>>().into_iter().for_each(|device| self.give_up(device, batch));
         }
         match command {
@@ -271,6 +273,7 @@ impl Keeper {
 
     fn push(&mut self, device: NodeId, body: Vec<u8>, batch: &mut Batch) {
         let logs = self.devices.entry(device).or_insert_with(|| Device::restore(device, Default::default(), fresh()));
+        batch.once = true;
         match logs.push(body) {
             Ok(changes) => {
                 batch.changes.extend(changes);
@@ -326,6 +329,7 @@ impl Keeper {
 
     /// A device's log begins anew; its path ends, and the next one tells it so.
     fn give_up(&mut self, device: NodeId, batch: &mut Batch) {
+        batch.once = true;
         if let Some(logs) = self.devices.get_mut(&device) {
             batch.changes.extend(logs.give_up(fresh()));
         }
@@ -369,7 +373,7 @@ impl Keeper {
                 tracing::error!(%error, "nothing can be stored; no phone is served until it can");
             }
             if !matches!(written, Ok(Ok(()))) {
-                return self.fail(batch.due).await;
+                return self.fail(batch).await;
             }
         }
         for due in batch.due {
@@ -440,9 +444,13 @@ impl Keeper {
         }
     }
 
-    /// Nothing of a batch was stored: nobody hears of it, and what is known here is read anew.
-    async fn fail(&mut self, due: Vec<Due>) {
-        for due in due {
+    /// Nothing of a batch was stored: nobody hears of it, and what is known here is read anew. What was to be said once
+    /// is lost, so logs begin anew as soon as that can be stored: a phone is told of a gap.
+    async fn fail(&mut self, batch: Batch) {
+        if batch.once {
+            self.overrun.store(true, Ordering::Release);
+        }
+        for due in batch.due {
             match due {
                 Due::Begun { reply, .. } => drop(reply.send(Err(Refused::StoreFailed))),
                 Due::Noted(reply) => drop(reply.send(Noted::Failed)),

@@ -16,7 +16,8 @@
 //!
 //! # When the disk is full
 //! Nothing is acknowledged, every session ends with the reason, and phones keep what they have. What the keeper knows
-//! is read anew from the journal, which holds what was acknowledged.
+//! is read anew from the journal, which holds what was acknowledged. If something was to be logged meanwhile, the logs
+//! begin anew once there is room, as a phone couldn't know what it missed.
 
 mod device;
 mod keeper;
@@ -74,7 +75,7 @@ pub enum Refused {
     #[error(transparent)]
     Log(#[from] farhelm_core::session::log::Error),
     /// Nothing can be stored.
-    #[error("nothing can be stored")]
+    #[error("nothing can be stored; make room on the disk")]
     StoreFailed,
     /// The host stops.
     #[error("the host stops")]
