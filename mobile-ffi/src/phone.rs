@@ -67,6 +67,26 @@ impl Phone {
         Ok(Host::new(connected, self.runtime.clone()))
     }
 
+    /// To be called when the device's network changed: every connection is proven or made anew, at once.
+    pub async fn network_changed(&self) -> Result<(), CallError> {
+        let client = self.client.clone();
+        let proving = async move {
+            client.network_changed().await;
+            Ok(())
+        };
+        self.runtime.run(proving).await
+    }
+
+    /// To be called when the app or the device is awake again: nobody waits for a retry that was due meanwhile.
+    pub async fn did_resume(&self) -> Result<(), CallError> {
+        let client = self.client.clone();
+        let waking = async move {
+            client.did_resume().await;
+            Ok(())
+        };
+        self.runtime.run(waking).await
+    }
+
     /// Forgets a host, here only: the host still lists this phone until somebody removes it there.
     pub async fn forget(&self, host: String) -> Result<(), CallError> {
         let (client, id) = (self.client.clone(), node_id(&host)?);

@@ -95,6 +95,10 @@ async def the_corridor():
     assert path.direct or path.relay, path
     assert (await host.threads(10, None)).threads == []
 
+    await phone.network_changed()
+    await phone.did_resume()
+    await host.live(A_MINUTE)
+
     handle = host.subscribe(ear)
     first = await ear.hears(lambda event: True)
     assert first.is_CONNECTION() and first.connection.is_LIVE(), first
