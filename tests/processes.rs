@@ -1,6 +1,8 @@
 //! The program as it is used: a relay, a host and phones, each a process of its own with its own state, told what to do
 //! on command lines and by signals, and killed without warning.
 
+#[path = "processes/audit.rs"]
+mod audit;
 #[path = "support/scene.rs"]
 mod scene;
 #[path = "processes/settings.rs"]

@@ -6,7 +6,7 @@ use farhelm_core::identity::Identity;
 use farhelm_platform::directories::{self, Directories};
 use farhelm_platform::lock::Lock;
 use farhelm_platform::secret_file;
-use farhelm_store::{Journal, Store};
+use farhelm_store::{Audit, Journal, Store};
 
 use super::{Context, Exit, Failure};
 
@@ -19,12 +19,16 @@ const STORE: &str = "host.redb";
 /// The file of what is on its way to phones and from them.
 const JOURNAL: &str = "journal.redb";
 
+/// The file of what phones had the host do.
+pub(super) const AUDIT: &str = "audit.log";
+
 /// Everything a host keeps, held by this process until it is dropped.
 pub(super) struct HostHome {
     pub(super) directories: Directories,
     pub(super) identity: Identity,
     pub(super) store: Store,
     pub(super) journal: Journal,
+    pub(super) audit: Audit,
     // Last: dropped after the store is closed.
     pub(super) lock: Lock,
 }
@@ -39,7 +43,9 @@ impl HostHome {
         let store = Store::open(&directories.state().join(STORE)).map_err(|error| Failure::new(Exit::State, error))?;
         let journal = directories.state().join(JOURNAL);
         let journal = Journal::open(&journal).map_err(|error| Failure::new(Exit::State, error))?;
-        Ok(Self { directories, identity, store, journal, lock })
+        let audit = Audit::open(&directories.state().join(AUDIT), &identity);
+        let audit = audit.map_err(|error| Failure::new(Exit::State, error))?;
+        Ok(Self { directories, identity, store, journal, audit, lock })
     }
 }
 

@@ -3,6 +3,7 @@
 //! A command's `run` takes its arguments and a [`Context`] and returns a [`Failure`] at worst; what it does is in
 //! other rooms (`host`, `demo`, the phone and relay crates). Doc comments of the arguments are the help.
 
+mod audit;
 mod bench;
 #[cfg(test)]
 mod capabilities;
@@ -70,6 +71,7 @@ enum Command {
     Phone(phone::Phone),
     Relay(relay::Relay),
     Policy(policy::Policy),
+    Audit(audit::Audit),
     Bench(bench::Bench),
     Completions(completions::Completions),
     Man(man::Man),
@@ -109,6 +111,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Phone(args) => block_on(&context, phone::run(args, &context)),
         Command::Relay(args) => block_on(&context, relay::run(args, &context)),
         Command::Policy(args) => policy::run(&args, &context),
+        Command::Audit(args) => audit::run(&args, &context),
         Command::Bench(args) => block_on(&context, bench::run(args, &context)),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

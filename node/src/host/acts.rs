@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_bytes::ByteBuf;
 use tokio::sync::{mpsc, oneshot};
 
+use super::audit::{Asked, Recorder};
 use super::bridge::{Bridge, Delivery};
 use super::logs::{Logs, Work};
 
@@ -20,7 +21,7 @@ use super::logs::{Logs, Work};
 const ENDS: usize = 256;
 
 /// Carries acts out until there are no more.
-pub async fn run(mut work: mpsc::Receiver<Work>, bridge: Bridge, logs: Logs) {
+pub async fn run(mut work: mpsc::Receiver<Work>, bridge: Bridge, logs: Logs, recorder: Recorder) {
     let mut ends: HashMap<(NodeId, String), oneshot::Receiver<()>> = HashMap::new();
     while let Some(next) = work.recv().await {
         let (over, end) = oneshot::channel::<()>();
@@ -28,12 +29,12 @@ pub async fn run(mut work: mpsc::Receiver<Work>, bridge: Bridge, logs: Logs) {
             ends.retain(|_, end| !matches!(end.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
         }
         let before = thread_of(&next.envelope).and_then(|thread| ends.insert((next.device, thread), end));
-        let (bridge, logs) = (bridge.clone(), logs.clone());
+        let (bridge, logs, recorder) = (bridge.clone(), logs.clone(), recorder.clone());
         tokio::spawn(async move {
             if let Some(before) = before {
                 let _ = before.await;
             }
-            let delivery = carry_out(next, &bridge, &logs).await;
+            let delivery = recorded(next, &bridge, &logs, &recorder).await;
             // What is said next waits for Codex's answer, and not for the end of the running turn.
             drop(over);
             if let Some(delivery) = delivery {
@@ -43,8 +44,28 @@ pub async fn run(mut work: mpsc::Receiver<Work>, bridge: Bridge, logs: Logs) {
     }
 }
 
-/// Carries it out and logs the answer. What is left to be seen through.
-async fn carry_out(work: Work, bridge: &Bridge, logs: &Logs) -> Option<Delivery> {
+/// Records it, carries it out, and logs the answer. One that was answered before is only seen through.
+async fn recorded(work: Work, bridge: &Bridge, logs: &Logs, recorder: &Recorder) -> Option<Delivery> {
+    let asked = match work.stage {
+        Stage::Answered => Ok(Asked::default()),
+        _ => recorder.asked(&work).await,
+    };
+    match asked {
+        Ok(asked) => carry_out(work, bridge, logs, (recorder, asked)).await,
+        Err(refusal) => {
+            let _ = logs.done(work.device, work.act, *refusal).await;
+            None
+        }
+    }
+}
+
+/// Carries it out, records how it ended, and logs the answer. What is left to be seen through.
+async fn carry_out(
+    work: Work,
+    bridge: &Bridge,
+    logs: &Logs,
+    (recorder, asked): (&Recorder, Asked),
+) -> Option<Delivery> {
     let (device, act, stage) = (work.device, work.act, work.stage);
     let answer = match &work.envelope {
         Envelope::Request(request) if stage == Stage::Answered => {
@@ -58,6 +79,7 @@ async fn carry_out(work: Work, bridge: &Bridge, logs: &Logs) -> Option<Delivery>
             let (result, delivery) = bridge.carry_out(device, act, stage, request).await.ok()?;
             let answer = Envelope::Response(Response { id: request.id, result: result.map(ByteBuf::from) });
             if delivery.is_some() {
+                recorder.ended(asked, &answer).await;
                 return logs.answered(device, act, answer).await.ok().and(delivery);
             }
             answer
@@ -72,6 +94,7 @@ async fn carry_out(work: Work, bridge: &Bridge, logs: &Logs) -> Option<Delivery>
         }
         _ => return None,
     };
+    recorder.ended(asked, &answer).await;
     // Nobody may want it any more.
     let _ = logs.done(device, act, answer).await;
     None

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`acts`] | what devices asked to be done, each carried out once |
 //! | [`app_server`] | finding Codex and talking to it |
+//! | [`audit`] | records what devices asked to be done, and what came of it |
 //! | [`bridge`] | what is open, followed and attached; between Codex and the phones |
 //! | [`ledger`] | open approvals and who decided them |
 //! | [`sessions`] | incoming streams: handshake, pairing, session |
@@ -25,6 +26,7 @@
 mod about;
 pub mod acts;
 pub mod app_server;
+pub mod audit;
 pub mod awake;
 pub mod bridge;
 pub mod control;
@@ -49,12 +51,13 @@ use std::time::Duration;
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::wire::envelope::HostState;
 use farhelm_overlay::Endpoint;
-use farhelm_store::{Journal, Store};
+use farhelm_store::{Audit, Journal, Store};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use app_server::{AppServer, Source, State};
+use audit::Recorder;
 use awake::Awake;
 use bridge::{Access, Bridge};
 use desk::Desks;
@@ -108,6 +111,15 @@ impl Host {
     /// Starts everything: the node with reservations on the remembered relays, the connection to Codex, the bridge.
     /// Returns at once; [`about`](Self::about) says how far it is.
     pub async fn start(config: Config, store: Store, journal: Journal) -> Result<Self, Error> {
+        Self::start_with(config, store, journal, None).await
+    }
+
+    /// The same, with a chain in which it is recorded what devices ask to be done.
+    pub async fn start_recorded(config: Config, store: Store, journal: Journal, audit: Audit) -> Result<Self, Error> {
+        Self::start_with(config, store, journal, Some(audit)).await
+    }
+
+    async fn start_with(config: Config, store: Store, journal: Journal, audit: Option<Audit>) -> Result<Self, Error> {
         let identity = Arc::new(config.overlay.identity.clone());
         // Before any phone can come. Once there is a connection, it is sure where Codex's home is.
         if let Some(home) = app_server::codex_home(config.codex.codex_home.as_deref()) {
@@ -146,7 +158,9 @@ impl Host {
         let (logs, work) = Logs::start(Arc::new(journal), paired, stop.clone())?;
         let (id, seen) = (identity.node_id(), about.clone());
         let bridge = Bridge::start(id, app_server.clone(), events, seen, access, logs.clone(), stop.clone());
-        tasks.spawn(stop.clone().run_until_cancelled_owned(acts::run(work, bridge.clone(), logs.clone())));
+        let recorder = audit.map(|audit| Recorder::new(audit, store.clone())).unwrap_or_default();
+        let acts = acts::run(work, bridge.clone(), logs.clone(), recorder);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(acts));
         let desks = Desks::default();
         let (name, settings) = (config.name, config.settings);
         let (say_awake, awake) = watch::channel(Awake::Idle);

@@ -31,5 +31,5 @@ mod verify;
 
 pub use chain::{Chain, Entry, Hash};
 pub use head::{Backwards, Head};
-pub use record::{Effect, Record, Text};
+pub use record::{Effect, Record, Text, digest};
 pub use verify::{Broken, Summary, What, verify};

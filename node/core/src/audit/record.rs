@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
+use sha2::{Digest, Sha256};
 
 use crate::codex::decision::Decision;
 use crate::identity::NodeId;
@@ -40,6 +41,11 @@ impl From<Text> for String {
     fn from(text: Text) -> Self {
         text.0
     }
+}
+
+/// The digest of a request, over its bytes as they were received.
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 /// What came of an act.

@@ -97,14 +97,14 @@ pub(super) async fn run(args: Host, context: &Context) -> Result<(), Failure> {
 async fn serve(options: Options, context: &Context) -> Result<(), Failure> {
     // Judged before anything is started or remembered.
     options.relays.iter().try_for_each(|relay| host::relay_address(relay).map(drop))?;
-    let HostHome { directories, identity, store, journal, lock } = HostHome::open(context, "farhelm host")?;
+    let HostHome { directories, identity, store, journal, audit, lock } = HostHome::open(context, "farhelm host")?;
     directories.moved_runtime().iter().for_each(|moved| context.note(moved));
     let (listener, entry) = socket::bind(&directories.runtime().join(control::SOCKET))?;
     let listener = UnixListener::from_std(listener).map_err(|error| Failure::new(Exit::State, error))?;
 
     let config = options.config(identity, &directories)?;
     let report = Report::new(context, &config);
-    let host = host::Host::start(config, store, journal).await?;
+    let host = host::Host::start_recorded(config, store, journal, audit).await?;
     for relay in &options.relays {
         host.add_relay(relay).await?;
     }

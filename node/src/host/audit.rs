@@ -1,0 +1,166 @@
+//! Records what devices asked to be done before it is done, and what came of it after.
+//!
+//! An act whose record can't be written isn't carried out: the device is told, and may ask again. How it ended is a
+//! second record; where that can't be written, or the host is ended before, the act stands there without an end, and
+//! that is what is known of it. What a host that is started again takes up again is recorded again.
+//!
+//! It isn't a record of what devices read, nor of what is done at the desk, nor of what Codex does in a turn.
+
+use std::sync::Arc;
+
+use farhelm_core::audit::{Effect, Record, Text, digest};
+use farhelm_core::wire::Envelope;
+use farhelm_core::wire::envelope::{Decided, DecisionRefusal, FailedBy, Failure, Response};
+use farhelm_store::journal::Stage;
+use farhelm_store::{Audit, Error, Store};
+use serde::Serialize;
+use serde_bytes::ByteArray;
+use tracing::{error, warn};
+
+use super::devices::now_ms;
+use super::logs::Work;
+
+/// Writes to the audit chain; to none, if it was made so. Clones share it.
+#[derive(Clone, Default)]
+pub struct Recorder(Option<(Arc<Audit>, Arc<Store>)>);
+
+/// An act that was recorded before it is carried out.
+#[derive(Debug, Default)]
+pub struct Asked(Option<Record>);
+
+impl Recorder {
+    /// Records in this chain; names and rights are those in the store.
+    pub fn new(audit: Audit, store: Arc<Store>) -> Self {
+        Self(Some((Arc::new(audit), store)))
+    }
+
+    /// Records what is asked. On an error it must not be carried out, and the answer says so.
+    pub async fn asked(&self, work: &Work) -> Result<Asked, Box<Envelope>> {
+        let Some((audit, store)) = self.0.clone() else { return Ok(Asked(None)) };
+        let Some(record) = record(work) else { return Ok(Asked(None)) };
+        let device = work.device;
+        let written = blocking(move || {
+            let known = store.device(device)?;
+            let (name, right) = known.map(|known| (Text::cut(&known.name), known.grant.right)).unzip();
+            audit.append(Record { name, right, ..record })
+        });
+        match written.await {
+            Some(Ok(record)) => Ok(Asked(Some(record))),
+            written => {
+                let why = written.and_then(Result::err).map(|error| error.to_string()).unwrap_or_default();
+                error!("what a phone asked for was not recorded and so not done: {why}");
+                Err(Box::new(refusal(work)))
+            }
+        }
+    }
+
+    /// Records how it ended.
+    pub async fn ended(&self, asked: Asked, answer: &Envelope) {
+        let (Some((audit, _)), Asked(Some(asked))) = (self.0.clone(), asked) else { return };
+        let end = asked.ended(now_ms(), effect(answer));
+        match blocking(move || audit.append(end)).await {
+            Some(Ok(_)) => {}
+            written => warn!("how an act ended was not recorded: {:?}", written.and_then(Result::err)),
+        }
+    }
+}
+
+/// Waits for the disk elsewhere. None if that thread panicked.
+async fn blocking<T: Send + 'static>(
+    write: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Option<Result<T, Error>> {
+    tokio::task::spawn_blocking(write).await.ok()
+}
+
+/// What is asked. A message that was answered before and is only seen through was recorded then.
+fn record(work: &Work) -> Option<Record> {
+    let (act, digest, decision) = match &work.envelope {
+        Envelope::Request(request) => (request.method.as_str(), digest(&request.params), None),
+        Envelope::Decision(signed) => ("decision", *signed.digest, Some(signed.decision)),
+        answers @ Envelope::Answers(_) => ("answers", digest(&answers.encode()), None),
+        _ => return None,
+    };
+    let (who, digest) = (Some(work.device), Some(ByteArray::new(digest)));
+    Some(Record { who, digest, decision, ..Record::new(now_ms(), act, Effect::Asked) })
+}
+
+fn effect(answer: &Envelope) -> Effect {
+    match answer {
+        Envelope::Response(Response { result: Err(failure), .. }) if failure.by == FailedBy::OutcomeUnknown => {
+            Effect::Unknown
+        }
+        Envelope::Response(Response { result: Err(failure), .. }) => Effect::Refused(word(&failure.by)),
+        Envelope::Decided(Decided { result: Err(DecisionRefusal::OutcomeUnknown), .. }) => Effect::Unknown,
+        Envelope::Decided(Decided { result: Err(refusal), .. }) => Effect::Refused(word(refusal)),
+        _ => Effect::Done,
+    }
+}
+
+/// The word it travels by.
+fn word(reason: &impl Serialize) -> Text {
+    let word = serde_json::to_value(reason).ok();
+    Text::cut(word.as_ref().and_then(serde_json::Value::as_str).unwrap_or("refused"))
+}
+
+/// Says that nothing was done, or that nobody knows, if it was forwarded before. An approval stays open, at the desk
+/// too.
+fn refusal(work: &Work) -> Envelope {
+    let doubt = work.stage == Stage::Forwarded;
+    let refused = if doubt { DecisionRefusal::OutcomeUnknown } else { DecisionRefusal::NotAllowed };
+    match &work.envelope {
+        Envelope::Decision(signed) => Envelope::Decided(Decided { key: signed.key, result: Err(refused) }),
+        Envelope::Answers(answers) => Envelope::Decided(Decided { key: answers.key, result: Err(refused) }),
+        Envelope::Request(request) => Envelope::Response(Response { id: request.id, result: Err(unrecorded(doubt)) }),
+        other => other.clone(),
+    }
+}
+
+fn unrecorded(doubt: bool) -> Failure {
+    let (by, message) = match doubt {
+        true => (FailedBy::OutcomeUnknown, "it may or may not have happened, and the host can't record it now"),
+        false => (FailedBy::Busy, "the host can't record it, so it was not done; make room on its disk and try again"),
+    };
+    Failure { by, message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use farhelm_core::identity::Identity;
+    use farhelm_core::wire::envelope::Request;
+    use farhelm_store::journal::ActId;
+    use serde_bytes::ByteBuf;
+
+    use super::*;
+
+    fn work(stage: Stage) -> Work {
+        let request = Request { id: ByteArray::new([1; 16]), method: "turn/start".into(), params: ByteBuf::from("{}") };
+        let device = Identity::from_seed(&[3; 32]).node_id();
+        Work { device, act: ActId::new([1; 16]), stage, envelope: Envelope::Request(request) }
+    }
+
+    /// What the phone is told when the disk takes no record.
+    async fn told(stage: Stage) -> FailedBy {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("store")).expect("a store");
+        let path = folder.path().join("audit.log");
+        let audit = Audit::open(&path, &Identity::from_seed(&[7; 32])).expect("a chain");
+        std::fs::create_dir(folder.path().join("audit.log.head.new")).expect("in the way of its head");
+        let recorder = Recorder::new(audit, Arc::new(store));
+        match recorder.asked(&work(stage)).await.map_err(|told| *told) {
+            Err(Envelope::Response(Response { result: Err(failure), .. })) => failure.by,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_recorded_is_refused_and_what_was_forwarded_before_is_of_unknown_fate() {
+        assert_eq!(told(Stage::Received).await, FailedBy::Busy);
+        assert_eq!(told(Stage::Forwarded).await, FailedBy::OutcomeUnknown);
+    }
+
+    #[tokio::test]
+    async fn a_host_without_a_chain_records_nothing() {
+        let asked = Recorder::default().asked(&work(Stage::Received)).await.expect("nothing to fail");
+        assert!(asked.0.is_none());
+    }
+}

@@ -1,0 +1,74 @@
+//! What a phone has a host do is recorded there, and what is then done to the record is found.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::scene::{Scene, text};
+
+/// A host that a phone had run one command, and that has ended since.
+fn steered() -> Scene {
+    let scene = Scene::set();
+    let host = scene.host(&[]);
+    scene.pair("phone");
+    let asked = scene.ask("phone", "ESCALATE cmd=touch a.txt");
+    scene.done("phone", &["phone", "approve", "--digest", &text(&asked["digest"]), "--yes"]);
+    assert_eq!(host.stop(Signal::TERM).code, 0);
+    scene
+}
+
+fn log(scene: &Scene) -> PathBuf {
+    scene.path("desk/audit.log")
+}
+
+fn records(scene: &Scene) -> Vec<Value> {
+    scene.done("desk", &["audit", "show"]).events
+}
+
+/// What verifying says of it.
+fn broken(scene: &Scene, arguments: &[&str]) -> String {
+    let ended = scene.run("desk", &[&["audit", "verify"], arguments].concat());
+    assert_eq!(ended.code, 1, "{:?}", ended.events);
+    ended.error()
+}
+
+#[test]
+fn what_a_phone_had_done_is_recorded_before_and_after() {
+    let scene = steered();
+    let records = records(&scene);
+    let of = |act: &str| records.iter().filter(|record| record["act"] == act).collect::<Vec<_>>();
+    for act in ["thread/start", "turn/start", "decision"] {
+        let [asked, ended] = of(act)[..] else { panic!("{act}: {records:?}") };
+        assert_eq!((&asked["effect"], &ended["effect"]), (&"asked".into(), &"done".into()), "{act}");
+        assert_eq!((&ended["ends"], &ended["digest"]), (&asked["seq"], &asked["digest"]));
+        assert_eq!((&asked["name"], &asked["right"]), (&"phone".into(), &"owner".into()));
+    }
+    assert_eq!(of("decision")[0]["decision"], "accept");
+    let whole = scene.done("desk", &["audit", "verify"]);
+    assert_eq!((&whole.events[0]["whole"], &whole.events[0]["last"]), (&true.into(), &records.len().into()));
+}
+
+#[test]
+fn a_record_that_was_changed_or_cut_off_is_found_and_placed() {
+    let scene = steered();
+    let (last, whole) = (records(&scene).len(), fs::read(log(&scene)).expect("a record"));
+    let head = scene.path("head.txt");
+    fs::write(&head, text(&scene.done("desk", &["audit", "head"]).events[0]["head"])).expect("our own folder");
+    let head = head.to_str().expect("a text").to_owned();
+    scene.done("desk", &["audit", "verify", "--head", &head]);
+
+    let mut changed = whole.clone();
+    *changed.last_mut().expect("not empty") ^= 1;
+    fs::write(log(&scene), changed).expect("ours");
+    assert!(broken(&scene, &[]).contains(&format!("entry {last} was changed")));
+    fs::write(log(&scene), &whole[..whole.len() - 1]).expect("ours");
+    assert!(broken(&scene, &[]).contains(&format!("entry {last} is missing")));
+    assert_eq!(scene.run("desk", &["host"]).code, 19, "a host doesn't go on from it");
+
+    // Without the head beside it, it is what a crash leaves; a head kept elsewhere still tells.
+    fs::remove_file(log(&scene).with_extension("log.head")).expect("a head");
+    scene.done("desk", &["audit", "verify"]);
+    assert!(broken(&scene, &["--head", &head]).contains(&format!("entry {last} is missing")));
+}
