@@ -3,6 +3,8 @@
 
 #[path = "processes/audit.rs"]
 mod audit;
+#[path = "processes/policy.rs"]
+mod policy;
 #[path = "support/scene.rs"]
 mod scene;
 #[path = "processes/settings.rs"]

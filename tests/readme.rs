@@ -36,7 +36,8 @@ fn it_speaks_to_its_three_readers_in_their_order() {
 fn every_command_is_run_by_a_test_or_by_ci() {
     let ci = root(".ci/run");
     // Those that start the program itself, as a process.
-    let suites = ["processes", "processes/settings", "processes/audit", "cli", "phone", "phone/commands"];
+    let suites =
+        ["processes", "processes/settings", "processes/audit", "processes/policy", "cli", "phone", "phone/commands"];
     let processes: String = suites.map(|suite| root(&format!("tests/{suite}.rs"))).concat();
     for command in commands(&root("README.md")) {
         let run = match command.split_whitespace().next() {

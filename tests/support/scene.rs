@@ -197,6 +197,11 @@ impl Process {
         Some(event)
     }
 
+    /// Whether it has said such a thing, among all that was read of it.
+    pub(crate) fn has_heard(&self, is: &str, fits: impl Fn(&Value) -> bool) -> bool {
+        self.heard.iter().any(|event| event["is"] == is && fits(event))
+    }
+
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Ended {
         while self.next().is_some() {}

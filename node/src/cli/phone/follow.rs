@@ -1,6 +1,6 @@
 //! Following threads: `farhelm phone watch`, and the rest of `start` and `send`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use clap::Args;
 use farhelm_core::codex::approval::{Approval, Outcome};
@@ -49,12 +49,17 @@ async fn events(host: &Host, context: &Context) -> Result<(), Failure> {
     open.iter().try_for_each(|approval| say_approval(approval, context))?;
     let asked = host.questions().borrow().clone();
     asked.iter().try_for_each(|question| say_question(question, context))?;
-    let open = open.into_iter().map(|approval| approval.key);
-    let mut shown: HashSet<_> = open.chain(asked.into_iter().map(|question| question.key)).collect();
+    // An approval comes again when the host's policy asks for something else, or one of two people has accepted.
+    let mut shown: HashMap<_, _> = open.into_iter().map(|approval| (approval.key, approval.guard)).collect();
+    let mut asked: HashSet<_> = asked.into_iter().map(|question| question.key).collect();
     loop {
         match events.recv().await {
-            Ok(Event::Approval(approval)) if shown.insert(approval.key) => say_approval(&approval, context)?,
-            Ok(Event::Question(question)) if shown.insert(question.key) => say_question(&question, context)?,
+            Ok(Event::Approval(approval))
+                if shown.insert(approval.key, approval.guard.clone()).as_ref() != Some(&approval.guard) =>
+            {
+                say_approval(&approval, context)?;
+            }
+            Ok(Event::Question(question)) if asked.insert(question.key) => say_question(&question, context)?,
             Ok(Event::Connection(Connection::Removed { at_ms })) => return Err(Error::Removed { at_ms }.into()),
             Ok(event) => say_event(&event, context)?,
             Err(RecvError::Lagged(missed)) => context.note(&format!("({missed} events were missed)")),
