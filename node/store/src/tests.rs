@@ -266,7 +266,10 @@ fn a_grant_and_a_name_that_are_set_are_there_after_reopening_and_change_nothing_
     assert!(world.store().set_grant(key(1), &guest()).unwrap());
     assert!(world.store().rename_device(key(1), "tablet").unwrap());
     assert_eq!(world.store().device(key(1)).unwrap().unwrap().name, "tablet");
-    assert_eq!(world.reopen().device(key(1)).unwrap(), Some(Device { name: "tablet".into(), grant: guest(), ..before }));
+    assert_eq!(
+        world.reopen().device(key(1)).unwrap(),
+        Some(Device { name: "tablet".into(), grant: guest(), ..before })
+    );
     assert!(world.store().saw_device(key(1), NOW + MINUTE).unwrap());
     assert_eq!(world.grant(1), guest());
     assert!(!world.store().set_grant(key(2), &guest()).unwrap(), "it isn't paired");
