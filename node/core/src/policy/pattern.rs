@@ -41,7 +41,7 @@ pub enum Unfit {
     /// It would match nothing, or everything by mistake.
     #[error("a pattern is empty; write a command, or \"*\" for every command")]
     Empty,
-    /// Longer than [`LONGEST`].
+    /// Longer than the limit of 256 bytes.
     #[error("a pattern is longer than {LONGEST} bytes; shorten it with *")]
     TooLong,
     /// It is shown on a line.
