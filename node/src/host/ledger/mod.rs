@@ -85,7 +85,7 @@ enum Doubt {
 /// What Codex asks.
 #[derive(Debug)]
 enum Matter {
-    Approval(Approval, Form),
+    Approval(Box<Approval>, Form),
     Question(Question),
 }
 
@@ -145,7 +145,7 @@ impl Ledger {
             None if self.entries.len() >= OPEN => return false,
             None => {}
         }
-        self.entries.insert(approval.key, Entry::new(Matter::Approval(approval, form)));
+        self.entries.insert(approval.key, Entry::new(Matter::Approval(Box::new(approval), form)));
         true
     }
 
@@ -171,7 +171,7 @@ impl Ledger {
     /// The approvals that wait for a decision, oldest first.
     pub fn pending(&self) -> Vec<Approval> {
         let approval = |matter: &Matter| match matter {
-            Matter::Approval(approval, _) => Some(approval.clone()),
+            Matter::Approval(approval, _) => Some(Approval::clone(approval)),
             Matter::Question(_) => None,
         };
         self.waiting().filter_map(approval).collect()
@@ -209,7 +209,7 @@ impl Ledger {
             let new = guard(&approval.content.act);
             if new != (Guard { first: None, ..approval.guard.clone() }) {
                 approval.guard = new;
-                changed.extend(entry.decided.is_none().then(|| approval.clone()));
+                changed.extend(entry.decided.is_none().then(|| Approval::clone(approval)));
             }
         }
         changed
