@@ -137,6 +137,8 @@ pub(super) struct Keeper {
     current: HashMap<NodeId, u64>,
     next: u64,
     work: mpsc::Sender<Work>,
+    /// What was stored couldn't be read since a write failed, so what is known here may be ahead of it: nothing is taken.
+    unread: bool,
     overrun: Arc<AtomicBool>,
     /// Trims that may wait for the next write: doing them late costs nothing.
     trims: Vec<Change>,
@@ -156,7 +158,7 @@ impl Keeper {
         let devices = read(&journal, paired)?;
         let left = devices.values().flat_map(left_of).collect();
         let (paths, current, trims) = Default::default();
-        Ok(Self { journal, devices, paths, current, next: 0, work, overrun, trims, left })
+        Ok(Self { journal, devices, paths, current, next: 0, work, overrun, unread: false, trims, left })
     }
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
@@ -365,6 +367,9 @@ impl Keeper {
     async fn write(&mut self, mut batch: Batch) {
         #[cfg(feature = "faults")]
         self.before_it_is_stored(&batch).await;
+        if self.unread {
+            return self.fail(batch).await;
+        }
         if !batch.changes.is_empty() {
             batch.changes.append(&mut self.trims);
             let (journal, changes) = (self.journal.clone(), std::mem::take(&mut batch.changes));
@@ -461,9 +466,11 @@ impl Keeper {
         self.current.clear();
         let (journal, known) = (self.journal.clone(), self.devices.keys().copied().collect::<Vec<_>>());
         match tokio::task::spawn_blocking(move || read(&journal, known)).await {
-            Ok(Ok(devices)) => self.devices = devices,
-            Ok(Err(error)) => tracing::error!(%error, "what was stored can't be read"),
-            Err(error) => tracing::error!(%error, "what was stored was not read"),
+            Ok(Ok(devices)) => (self.devices, self.unread) = (devices, false),
+            failed => {
+                tracing::error!(?failed, "what was stored can't be read");
+                self.unread = true;
+            }
         }
     }
 }
