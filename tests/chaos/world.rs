@@ -364,6 +364,13 @@ impl World {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        let agent = self.processes.get_mut().agent.take();
+        self.kill_agent(agent.as_ref(), None);
+    }
+}
+
 fn id(child: Option<&Child>) -> Option<u32> {
     child.and_then(Child::id)
 }
