@@ -17,8 +17,9 @@ use crate::error::is_full;
 
 const INSTEAD: &str = "keep a copy for whoever looks into it, then move it and the .head beside it away to begin anew";
 
-/// Opens the file to go on with it: its length without what a crash left at its end, and the chain's end.
-pub(super) fn open(path: &Path, host: &Identity) -> Result<(File, u64, Chain), OpenError> {
+/// Opens the file to go on with it: its length without what a crash left at its end, and the chain's end. `end`: what it
+/// has to lead to, if that is known.
+pub(super) fn open(path: &Path, host: &Identity, end: Option<&Head>) -> Result<(File, u64, Chain), OpenError> {
     if !exists(path)? {
         create(path)?;
     }
@@ -29,7 +30,10 @@ pub(super) fn open(path: &Path, host: &Identity) -> Result<(File, u64, Chain), O
         Err(TryLockError::Error(source)) => return Err(failed("lock", path, source)),
     }
     let (kept, length) = read_from(&file, path, read_head(path)?)?;
-    let chain = kept.verify(host.node_id(), &[]).map_err(|broken| damaged(path, broken.to_string()))?.end;
+    let chain = kept
+        .verify(host.node_id(), end.map_or(&[], std::slice::from_ref))
+        .map_err(|broken| damaged(path, broken.to_string()))?
+        .end;
     let whole = length - kept.rest as u64;
     if kept.rest > 0 {
         file.set_len(whole).map_err(|source| failed("shorten", path, source))?;
@@ -67,9 +71,13 @@ fn create(path: &Path) -> Result<(), OpenError> {
     replace(path, &beginning(None)).map_err(|source| failed("create", path, source))
 }
 
-/// Drops the older half of the records.
-pub(super) fn forget(path: &Path, host: &Identity) -> io::Result<()> {
+/// Drops the older half of the records: of those that lead to this end, as what takes their place is signed.
+pub(super) fn forget(path: &Path, host: &Identity, end: &Head) -> io::Result<()> {
     let kept = read(path).map_err(io::Error::other)?;
+    let broken = kept.verify(host.node_id(), std::slice::from_ref(end)).err();
+    if let Some(broken) = broken {
+        return Err(io::Error::other(damaged(path, broken.to_string())));
+    }
     let at_ms = kept.head.as_ref().map_or(0, |head| head.at_ms);
     replace(path, &kept.later_half(host, at_ms))
 }

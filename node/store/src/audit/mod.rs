@@ -45,8 +45,15 @@ pub struct Audit {
     path: PathBuf,
     host: Identity,
     largest: u64,
-    // None after a failure, until the next call opens it again: how much of a write was done isn't known then.
-    open: Mutex<Option<Open>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// None after a failure, until the next call opens it again: how much of a write was done isn't known then.
+    open: Option<Open>,
+    /// Where it ended when that was known last.
+    end: Chain,
 }
 
 #[derive(Debug)]
@@ -64,8 +71,9 @@ impl Audit {
     }
 
     fn with_limit(path: &Path, host: &Identity, largest: u64) -> Result<Self, OpenError> {
-        let open = Open::new(path, host)?;
-        Ok(Self { path: path.to_owned(), host: host.clone(), largest, open: Mutex::new(Some(open)) })
+        let open = Open::new(path, host, None)?;
+        let held = Held { end: open.chain.clone(), open: Some(open) };
+        Ok(Self { path: path.to_owned(), host: host.clone(), largest, held: Mutex::new(held) })
     }
 
     /// Adds a record, and returns it with its number. What isn't `Ok` may stand there all the same, as an act of
@@ -90,18 +98,21 @@ impl Audit {
     }
 
     fn run<T>(&self, call: impl FnOnce(&mut Open) -> std::io::Result<T>) -> Result<T, Error> {
-        let mut held = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut open = match held.take() {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was written anew meanwhile must not be gone on with, and not be signed.
+        let end = held.end.clone();
+        let end = || end.head(&self.host, 0);
+        let mut open = match held.open.take() {
             Some(open) => open,
-            None => Open::new(&self.path, &self.host)?,
+            None => Open::new(&self.path, &self.host, Some(&end()))?,
         };
         if open.length > self.largest {
             drop(open);
-            file::forget(&self.path, &self.host).map_err(|error| self.failed(error))?;
-            open = Open::new(&self.path, &self.host)?;
+            file::forget(&self.path, &self.host, &end()).map_err(|error| self.failed(error))?;
+            open = Open::new(&self.path, &self.host, Some(&end()))?;
         }
         let done = call(&mut open).map_err(|error| self.failed(error))?;
-        *held = Some(open);
+        (held.end, held.open) = (open.chain.clone(), Some(open));
         Ok(done)
     }
 
@@ -113,8 +124,9 @@ impl Audit {
 }
 
 impl Open {
-    fn new(path: &Path, host: &Identity) -> Result<Self, OpenError> {
-        let (file, length, chain) = file::open(path, host)?;
+    /// `end`: where it ended when it was open before.
+    fn new(path: &Path, host: &Identity, end: Option<&Head>) -> Result<Self, OpenError> {
+        let (file, length, chain) = file::open(path, host, end)?;
         Ok(Self { file, length, chain })
     }
 }

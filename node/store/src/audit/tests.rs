@@ -224,15 +224,36 @@ fn a_large_file_forgets_its_older_half_and_says_so() {
 }
 
 #[test]
+fn what_was_written_anew_under_a_running_host_is_not_signed_when_its_older_half_goes() {
+    let world = World::new();
+    let audit = Audit::with_limit(&world.path(), &host(), 4096).unwrap();
+    while fs::metadata(world.path()).map_or(0, |file| file.len()) <= 4096 {
+        add(&audit, 1);
+    }
+    // A whole chain takes no key; only a head does.
+    let mut chain = Chain::begin(host().node_id());
+    let forged: Vec<_> = world.kept().entries.iter().map(|_| chain.append(&mut record(7))).collect();
+    world.put(&forged);
+    fs::remove_file(world.head()).unwrap();
+    let before = fs::read(world.path()).unwrap();
+    for _ in 0..2 {
+        assert!(audit.append(record(1)).is_err());
+        assert!(fs::read(world.path()).unwrap() == before, "the evidence is still there");
+    }
+}
+
+#[test]
 fn a_disk_that_fails_acknowledges_nothing_and_is_tried_again() {
-    let world = World::of(1);
-    let audit = world.open();
-    // No head can be put there.
-    fs::create_dir(world.0.path().join("audit.log.head.new")).unwrap();
-    assert!(matches!(audit.append(record(1)), Err(Error::Storage { .. })));
-    fs::remove_dir(world.0.path().join("audit.log.head.new")).unwrap();
-    // The record itself stands there, as an act of unknown fate.
-    assert_eq!(audit.append(record(2)).unwrap().seq, 3);
-    drop(audit);
-    assert!(world.kept().verify(host().node_id(), &[]).is_ok());
+    for records in [0, 1] {
+        let world = World::of(records);
+        let audit = world.open();
+        // No head can be put there.
+        fs::create_dir(world.0.path().join("audit.log.head.new")).unwrap();
+        assert!(matches!(audit.append(record(1)), Err(Error::Storage { .. })));
+        fs::remove_dir(world.0.path().join("audit.log.head.new")).unwrap();
+        // The record itself stands there, as an act of unknown fate.
+        assert_eq!(audit.append(record(2)).unwrap().seq, records + 2);
+        drop(audit);
+        assert!(world.kept().verify(host().node_id(), &[]).is_ok());
+    }
 }
