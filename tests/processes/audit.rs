@@ -67,8 +67,18 @@ fn a_record_that_was_changed_or_cut_off_is_found_and_placed() {
     assert!(broken(&scene, &[]).contains(&format!("entry {last} is missing")));
     assert_eq!(scene.run("desk", &["host"]).code, 19, "a host doesn't go on from it");
 
+    // All of it gone is no new beginning.
+    fs::remove_file(log(&scene)).expect("ours");
+    for arguments in [&[][..], &["--head", &head]] {
+        assert!(broken(&scene, arguments).contains("is missing"));
+    }
+    fs::write(log(&scene), &whole[..whole.len() - 1]).expect("ours");
+
     // Without the head beside it, it is what a crash leaves; a head kept elsewhere still tells.
     fs::remove_file(log(&scene).with_extension("log.head")).expect("a head");
     scene.done("desk", &["audit", "verify"]);
     assert!(broken(&scene, &["--head", &head]).contains(&format!("entry {last} is missing")));
+    fs::remove_file(log(&scene)).expect("ours");
+    assert_eq!(scene.run("desk", &["audit", "verify"]).code, 15, "nothing here says that there was anything");
+    assert!(broken(&scene, &["--head", &head]).contains("is missing"));
 }

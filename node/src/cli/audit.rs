@@ -53,9 +53,7 @@ pub(super) fn run(args: &Audit, context: &Context) -> Result<(), Failure> {
     let directories = context.directories()?;
     let path = directories.state().join(AUDIT);
     if !path.exists() {
-        return Err(
-            Failure::new(Exit::NotFound, "no host has recorded anything here").next("start one with `farhelm host`")
-        );
+        return Err(missing(&path, &args.command));
     }
     let kept = audit::read(&path).map_err(|error| Failure::new(Exit::State, error))?;
     match &args.command {
@@ -63,6 +61,17 @@ pub(super) fn run(args: &Audit, context: &Context) -> Result<(), Failure> {
         AuditCommand::Verify { heads } => verify(&kept, identity(directories.state())?.node_id(), heads, context),
         AuditCommand::Head => head(&kept, context),
     }
+}
+
+/// Without a record: either there was none, or something signed says that there was.
+fn missing(path: &Path, command: &AuditCommand) -> Failure {
+    let is_known = matches!(command, AuditCommand::Verify { heads } if !heads.is_empty());
+    if is_known || path.with_extension("log.head").exists() {
+        let next = "keep a copy of the state directory for whoever looks into it";
+        let why = format_args!("the record is not as it was written: {} is missing", path.display());
+        return Failure::new(Exit::Failed, why).next(next);
+    }
+    Failure::new(Exit::NotFound, "no host has recorded anything here").next("start one with `farhelm host`")
 }
 
 /// A record that can't be read is for `verify` to place.
