@@ -26,7 +26,11 @@ fn on_a_small_disk() {
     match command.output() {
         Ok(done) if done.status.success() => {}
         Ok(done) if done.status.code() == Some(101) => panic!("{}", String::from_utf8_lossy(&done.stderr)),
-        other => eprintln!("no small disk here, nothing was tested: {other:?}"),
+        // A plain `cargo test` goes on without; under `tests/run` that is a failure.
+        other => {
+            assert!(std::env::var_os("FARHELM_TEST_ALL").is_none(), "no small disk here: {other:?}");
+            eprintln!("left out, as there is no small disk here: {other:?}");
+        }
     }
 }
 
