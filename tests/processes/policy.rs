@@ -70,3 +70,24 @@ fn a_file_is_checked_without_a_host_and_the_example_is_in_order() {
     assert!(bad.error().contains("line 2") && bad.error().contains("did you mean \"deny\"?"), "{}", bad.error());
     assert_eq!(scene.run("desk", &["config", "check", "not-there.toml"]).code, 21);
 }
+
+#[test]
+fn what_a_newcomer_gets_and_where_phones_are_at_home_is_the_files_to_say() {
+    let scene = scene();
+    let _host = scene.host(&[]);
+    scene.pair("ann");
+    write(&scene, "[devices]\nright = \"viewer\"\n");
+    scene.pair("bob");
+    let devices = scene.done("desk", &["devices"]).events;
+    let right = |name: &str| &devices.iter().find(|device| device["name"] == name).expect("it is paired")["right"];
+    assert_eq!((right("ann"), right("bob")), (&"owner".into(), &"viewer".into()));
+
+    scene.ask("ann", "ESCALATE cmd=touch a.txt");
+    let threads = || scene.done("bob", &["phone", "threads"]).events.iter().filter(|row| row["is"] == "thread").count();
+    assert_eq!(threads(), 1);
+    fs::create_dir(scene.path("other")).expect("our own folder");
+    write(&scene, &format!("[devices]\nfolders = [{:?}]\n", scene.path("other")));
+    // It is read before it is shown.
+    scene.done("desk", &["host", "settings"]);
+    assert_eq!(threads(), 0);
+}

@@ -32,8 +32,8 @@ const PICTURE: &str = "ticket.png";
 /// Show a fresh code for a phone; `farhelm host` must be running
 ///
 /// What isn't said of the phone's rights comes by itself: the phone that comes while none is paired is owner, any
-/// other is operator, in the folder the host was started in and those Codex trusts, until it is removed. A phone that
-/// is paired already keeps what it has.
+/// other is operator, in the folder the host was started in and those Codex trusts, until it is removed; [devices] in
+/// the host's config.toml may say another right and other folders. A phone that is paired already keeps what it has.
 #[derive(Debug, Clone, Default, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Pair {

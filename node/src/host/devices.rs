@@ -208,9 +208,9 @@ impl Devices {
         Ok(self.store.offer(ticket)?)
     }
 
-    /// What a phone would get of an offer as things are.
-    pub fn grant_of_offer(&self, ticket: TicketId, phone: NodeId) -> Result<Grant, Error> {
-        Ok(self.store.grant_of_offer(ticket, phone)?)
+    /// What a phone would get of an offer as things are; the right `otherwise`, where no rule and nobody says another.
+    pub fn grant_of_offer(&self, ticket: TicketId, phone: NodeId, otherwise: Right) -> Result<Grant, Error> {
+        Ok(self.store.grant_of_offer(ticket, phone, otherwise)?)
     }
 
     /// Takes an offer for a phone that proved that it knows the ticket.
@@ -229,9 +229,9 @@ impl Devices {
         phone: NodeId,
         name: &str,
         secret: PairingSecret,
-        shown: Grant,
+        (shown, otherwise): (Grant, Right),
     ) -> Result<Device, Error> {
-        let newcomer = Newcomer { key: phone, name: name.to_owned(), secret, now_ms: now_ms(), shown };
+        let newcomer = Newcomer { key: phone, name: name.to_owned(), secret, now_ms: now_ms(), shown, otherwise };
         self.change(|store| Ok(store.complete_pairing(ticket, &newcomer)?))
     }
 
@@ -310,9 +310,9 @@ mod tests {
             let (ticket, _) = self.devices.offer(Duration::from_secs(60), terms).unwrap();
             let (ticket, phone) = (ticket.ticket_id(), key(seed));
             self.devices.take(ticket, phone).unwrap().unwrap();
-            let shown = self.devices.grant_of_offer(ticket, phone).unwrap();
+            let shown = self.devices.grant_of_offer(ticket, phone, Right::Operator).unwrap();
             let secret = PairingSecret::from_bytes([seed; 32]);
-            self.devices.complete(ticket, phone, "phone", secret, shown).unwrap()
+            self.devices.complete(ticket, phone, "phone", secret, (shown, Right::Operator)).unwrap()
         }
     }
 

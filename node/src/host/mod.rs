@@ -150,6 +150,7 @@ impl Host {
             grants: devices.grants(),
             folders: folders.folders(),
             rules: config.settings.rules(),
+            standard: config.settings.standard(),
             conditions: config.settings.conditions(),
             names: devices.names(),
             keeper: Some(folders.clone()),
@@ -197,6 +198,7 @@ impl Host {
             bridge: self.bridge.clone(),
             logs: self.logs.clone(),
             rules: self.settings.rules(),
+            standard: self.settings.standard(),
             endpoint: self.endpoint.clone(),
         };
         self.tasks.spawn(sessions.run(incoming, self.stop.clone()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::{Refusal, TicketId};
-use farhelm_core::policy::{self, Effect, Grant, Rules};
+use farhelm_core::policy::{self, Effect, Grant, Rules, Standard};
 use farhelm_core::session::handshake::Pair;
 use farhelm_core::session::host::{Authenticated, Claim, Hello, Return};
 use farhelm_core::wire::envelope::{CloseReason, Envelope, FailedBy, Failure, Request, Response};
@@ -80,6 +80,8 @@ pub struct Sessions {
     pub logs: Logs,
     /// What holds for every phone: whether any may connect.
     pub rules: watch::Receiver<Rules>,
+    /// What a newcomer gets where nothing is named.
+    pub standard: watch::Receiver<Standard>,
     /// To keep an invited stranger's connection.
     pub endpoint: Endpoint,
 }
@@ -205,14 +207,15 @@ impl Sessions {
             return away(Refusal::SwitchedOff);
         }
         let Some(desk) = self.desks.get(ticket) else { return away(Refusal::Unavailable) };
-        let shown = self.devices.grant_of_offer(ticket, phone)?;
+        let otherwise = self.standard.borrow().right;
+        let shown = self.devices.grant_of_offer(ticket, phone, otherwise)?;
         match timeout(DESK, desk.ask(name, known.words(), &shown)).await.unwrap_or(Verdict::No) {
             Verdict::Yes => {}
             // The same phone came again, on a new path and with new words; that question counts.
             Verdict::Superseded => return away(Refusal::Unavailable),
             Verdict::No => return Ok(Err(Away { refusal: Refusal::Declined, voids: true })),
         }
-        let device = self.devices.complete(ticket, phone, name, known.pairing_secret(), shown)?;
+        let device = self.devices.complete(ticket, phone, name, known.pairing_secret(), (shown, otherwise))?;
         desk.tell(Event::Paired { name: device.name, device: phone, grant: device.grant });
         Ok(Ok(()))
     }

@@ -47,6 +47,8 @@ pub struct Newcomer {
     pub now_ms: u64,
     /// What the desk was told that it would get: its right is the most it gets.
     pub shown: Grant,
+    /// Its right, if it isn't paired, others are, and nothing was named.
+    pub otherwise: Right,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -155,19 +157,20 @@ pub(crate) fn insert(transaction: &WriteTransaction, newcomer: &Newcomer, grant:
     Ok(Device { key, name, secret, paired_at_ms: now_ms, last_seen_ms: Some(now_ms), grant })
 }
 
-/// What a phone gets of which nothing was said: the first one is owner, later ones are operators, and one that is
-/// paired keeps what it has. The first is one that comes when no phone is paired.
+/// What a phone gets of which nothing was said: the first one is owner, later ones have the right `otherwise`, and one
+/// that is paired keeps what it has. The first is one that comes when no phone is paired.
 ///
 /// # Why keep
 /// Pairing again mends a phone's connection. It shall neither take an owner's right nor hand a guest more.
 pub(crate) fn grant_by_rule(
     devices: &Rows<impl ReadableTable<Key, Value>, DeviceRow>,
     key: NodeId,
+    otherwise: Right,
 ) -> Result<Grant, Error> {
     if let Some(row) = devices.get(key.as_bytes())? {
         return Ok(row.grant);
     }
-    Ok(Grant::of(if devices.is_empty()? { Right::Owner } else { Right::Operator }))
+    Ok(Grant::of(if devices.is_empty()? { Right::Owner } else { otherwise }))
 }
 
 fn key(bytes: &[u8], table: &'static str) -> Result<NodeId, Error> {

@@ -17,7 +17,7 @@
 
 use farhelm_core::identity::NodeId;
 use farhelm_core::pairing::{self, TicketId, TicketSecret};
-use farhelm_core::policy::{Grant, Terms};
+use farhelm_core::policy::{Grant, Right, Terms};
 use redb::WriteTransaction;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
@@ -198,11 +198,12 @@ impl Store {
         })
     }
 
-    /// What a phone would get of this offer as things are: to be shown before the desk says yes.
-    pub fn grant_of_offer(&self, ticket: TicketId, phone: NodeId) -> Result<Grant, Error> {
+    /// What a phone would get of this offer as things are: to be shown before the desk says yes. Its right is
+    /// `otherwise` if it isn't paired, others are, and nothing was named.
+    pub fn grant_of_offer(&self, ticket: TicketId, phone: NodeId, otherwise: Right) -> Result<Grant, Error> {
         self.held.read(|transaction| {
             let row = OFFERS.read(transaction)?.get(&*ticket)?.ok_or(Refusal::Unknown)?;
-            Ok(row.terms.on(device::grant_by_rule(&device::DEVICES.read(transaction)?, phone)?))
+            Ok(row.terms.on(device::grant_by_rule(&device::DEVICES.read(transaction)?, phone, otherwise)?))
         })
     }
 
@@ -212,7 +213,9 @@ impl Store {
     pub fn complete_pairing(&self, ticket: TicketId, newcomer: &Newcomer) -> Result<Device, Error> {
         self.advance(ticket, |transaction, row| match row.state {
             State::Taken { by, .. } if by == newcomer.key => {
-                let grant = row.terms.on(device::grant_by_rule(&device::DEVICES.write(transaction)?, by)?);
+                let devices = device::DEVICES.write(transaction)?;
+                let grant = row.terms.on(device::grant_by_rule(&devices, by, newcomer.otherwise)?);
+                drop(devices);
                 // Things may have changed while the desk thought; it said yes to no more than this.
                 let grant = if grant.right > newcomer.shown.right { newcomer.shown.clone() } else { grant };
                 let device = device::insert(transaction, newcomer, grant)?;

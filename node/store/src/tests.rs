@@ -62,7 +62,7 @@ impl World {
 
     /// What is given to a phone that comes with this ticket, as the desk is told.
     fn shown(&self, ticket: TicketId, seed: u8) -> Newcomer {
-        let shown = self.store().grant_of_offer(ticket, key(seed)).unwrap();
+        let shown = self.store().grant_of_offer(ticket, key(seed), Right::Operator).unwrap();
         Newcomer { shown, ..newcomer(seed) }
     }
 
@@ -89,12 +89,13 @@ fn key(seed: u8) -> NodeId {
 
 fn newcomer(seed: u8) -> Newcomer {
     let (secret, now_ms) = (PairingSecret::from_bytes([seed; 32]), NOW + u64::from(seed));
-    Newcomer { key: key(seed), name: format!("phone {seed}"), secret, now_ms, shown: Grant::of(Right::Owner) }
+    let (name, shown) = (format!("phone {seed}"), Grant::of(Right::Owner));
+    Newcomer { key: key(seed), name, secret, now_ms, shown, otherwise: Right::Operator }
 }
 
 /// The one that is paired first.
 fn device(seed: u8) -> Device {
-    let Newcomer { key, name, secret, now_ms, shown } = newcomer(seed);
+    let Newcomer { key, name, secret, now_ms, shown, .. } = newcomer(seed);
     Device { key, name, secret, paired_at_ms: now_ms, last_seen_ms: Some(now_ms), grant: shown }
 }
 
@@ -232,6 +233,24 @@ fn an_offers_terms_are_given_and_survive_reopening() {
     // What isn't named comes by the rule.
     let until = Terms { right: None, ..guest().into() };
     assert_eq!(world.pair_on(2, &until).grant, Grant { right: Right::Operator, ..guest() });
+}
+
+#[test]
+fn what_else_a_later_phone_gets_is_the_hosts_to_say() {
+    let world = World::new();
+    for (seed, right) in [(1, Right::Owner), (2, Right::Viewer), (3, Right::Viewer)] {
+        let ticket = world.offer(seed);
+        world.store().take_offer(ticket, key(seed), NOW).unwrap();
+        let shown = world.store().grant_of_offer(ticket, key(seed), Right::Viewer).unwrap();
+        let newcomer = Newcomer { shown, otherwise: Right::Viewer, ..newcomer(seed) };
+        assert_eq!(world.store().complete_pairing(ticket, &newcomer).unwrap().grant, Grant::of(right));
+    }
+    // It says nothing of one that is paired, or for which something is named.
+    let again = world.store().open_offer(&secret(9), NOW + MINUTE, &Terms::default()).unwrap();
+    assert_eq!(world.store().grant_of_offer(again, key(1), Right::Viewer).unwrap().right, Right::Owner);
+    let named = Terms { right: Some(Right::Approver), ..Terms::default() };
+    let named = world.store().open_offer(&secret(10), NOW + MINUTE, &named).unwrap();
+    assert_eq!(world.store().grant_of_offer(named, key(4), Right::Viewer).unwrap().right, Right::Approver);
 }
 
 #[test]

@@ -50,7 +50,14 @@ fn phone(number: u32) -> Identity {
 
 fn newcomer(number: u32) -> Newcomer {
     let (key, secret) = (phone(number).node_id(), PairingSecret::from_bytes([5; 32]));
-    Newcomer { key, name: "phone".into(), secret, now_ms: 2, shown: Grant::of(Right::Owner) }
+    Newcomer {
+        key,
+        name: "phone".into(),
+        secret,
+        now_ms: 2,
+        shown: Grant::of(Right::Owner),
+        otherwise: Right::Operator,
+    }
 }
 
 /// What a phone is paired with, so that a step is to be seen which changes nothing else.

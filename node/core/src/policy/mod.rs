@@ -26,6 +26,7 @@ mod pattern;
 mod rights;
 mod rules;
 mod shape;
+mod standard;
 pub mod table;
 mod terms;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use pattern::{Pattern, Unfit};
 pub use rights::{Entitlement, Folders, Grant, NoRight, Right, is_within};
 pub use rules::Rules;
 pub use shape::{Field, Fill, Given, Shape};
+pub use standard::Standard;
 pub use table::{Effect, Method, Retry, Subject, Verdict};
 pub use terms::{Terms, Until};
 

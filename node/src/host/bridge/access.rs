@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use farhelm_core::identity::NodeId;
-use farhelm_core::policy::{Conditions, Defaults, Entitlement, Right, Rules};
+use farhelm_core::policy::{Conditions, Defaults, Entitlement, Right, Rules, Standard};
 use farhelm_core::wire::envelope::{CloseReason, HostState};
 use tokio::sync::watch;
 
@@ -19,6 +19,8 @@ pub struct Access {
     pub folders: watch::Receiver<Arc<HostFolders>>,
     /// What holds for every phone.
     pub rules: watch::Receiver<Rules>,
+    /// Where devices are at home that have no folders of their own.
+    pub standard: watch::Receiver<Standard>,
     /// What is asked beyond a right.
     pub conditions: watch::Receiver<Conditions>,
     /// What the devices are called.
@@ -30,13 +32,17 @@ pub struct Access {
 impl Access {
     /// What a device may do now, or why its session ends.
     pub(super) fn entitlement(&self, device: NodeId, now_ms: u64) -> Result<Entitlement, CloseReason> {
-        let folders = self.folders.borrow().clone();
-        let grants = self.grants.borrow();
-        let entitlement = grants.get(&device).ok_or(CloseReason::Revoked)?.resolve(&folders.own);
+        let grant = self.grants.borrow().get(&device).cloned().ok_or(CloseReason::Revoked)?;
+        let entitlement = grant.resolve(&self.home());
         if !self.rules.borrow().remote_connections {
             return Err(CloseReason::SwitchedOff);
         }
         if entitlement.expired(now_ms) { Err(CloseReason::Expired) } else { Ok(entitlement) }
+    }
+
+    /// Where a device without folders of its own is at home.
+    fn home(&self) -> Vec<String> {
+        self.standard.borrow().folders.clone().unwrap_or_else(|| self.folders.borrow().own.clone())
     }
 
     /// What a device is called; nothing, if it isn't known (any more).
@@ -102,6 +108,7 @@ impl Access {
             () = changed(&mut self.grants) => self.grants.mark_changed(),
             () = changed(&mut self.folders) => self.folders.mark_changed(),
             () = changed(&mut self.rules) => self.rules.mark_changed(),
+            () = changed(&mut self.standard) => self.standard.mark_changed(),
             () = changed(&mut self.conditions) => self.conditions.mark_changed(),
         }
     }
@@ -113,7 +120,7 @@ impl Access {
 
     /// Whether something else changed since the last call.
     pub(super) fn heed(&mut self) -> bool {
-        heed(&mut self.grants) | heed(&mut self.folders) | heed(&mut self.rules)
+        heed(&mut self.grants) | heed(&mut self.folders) | heed(&mut self.rules) | heed(&mut self.standard)
     }
 }
 

@@ -18,7 +18,7 @@ use farhelm_core::codex::decision::{Decision, SignedDecision};
 use farhelm_core::codex::question::{Answers, Question};
 use farhelm_core::codex::thread::{Status, Thread};
 use farhelm_core::identity::Identity;
-use farhelm_core::policy::{Conditions, Folders, Grant, Right, Rules};
+use farhelm_core::policy::{Conditions, Folders, Grant, Right, Rules, Standard};
 use farhelm_core::session::PairingSecret;
 use farhelm_core::session::host::Hello;
 use farhelm_core::session::log::Position;
@@ -68,6 +68,7 @@ struct Stage {
     grants: watch::Sender<Grants>,
     folders: watch::Sender<Arc<HostFolders>>,
     rules: watch::Sender<Rules>,
+    standard: watch::Sender<Standard>,
     conditions: watch::Sender<Conditions>,
     generation: AtomicU64,
 }
@@ -96,12 +97,14 @@ impl Stage {
         let (folders, seen_folders) = watch::channel(Arc::new(HostFolders { startable: own.clone(), own }));
         let (rules, seen_rules) = watch::channel(Rules::default());
         let (conditions, seen_conditions) = watch::channel(Conditions::default());
+        let (standard, seen_standard) = watch::channel(Standard::default());
         let names: Names =
             Arc::new([(2, "Ann's"), (3, "Bob's")].map(|(seed, name)| (device(seed), name.into())).into());
         let access = Access {
             grants: seen_grants,
             folders: seen_folders,
             rules: seen_rules,
+            standard: seen_standard,
             conditions: seen_conditions,
             names: watch::channel(names).1,
             keeper: None,
@@ -113,8 +116,20 @@ impl Stage {
         tokio::spawn(acts::run(work, bridge.clone(), logs.clone(), Default::default()));
         let codex = Some(within(fake.initialized()).await);
         let generation = AtomicU64::new(1);
-        let mut stage =
-            Self { fake, codex, bridge, logs, journal, about, grants, folders, rules, conditions, generation };
+        let mut stage = Self {
+            fake,
+            codex,
+            bridge,
+            logs,
+            journal,
+            about,
+            grants,
+            folders,
+            rules,
+            standard,
+            conditions,
+            generation,
+        };
         stage.answers("thread/loaded/list", json!({"data": threads})).await;
         stage
     }

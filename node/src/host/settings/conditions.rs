@@ -5,7 +5,9 @@ use farhelm_core::policy::{Conditions, PATTERNS, Pattern};
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// Their names, all in `[approvals]`.
+/// The table they stand in.
+pub(super) const TABLE: &str = "approvals";
+/// Their names.
 pub(super) const NAMES: [&str; 4] = ["deny", "two_person", "step_up", DEADLINE];
 const DEADLINE: &str = "deadline_minutes";
 /// A week: what nobody looked at for that long is another matter by then.

@@ -14,6 +14,10 @@
 //! step_up = ["terraform apply"]
 //! deadline_minutes = 1440
 //!
+//! [devices]
+//! right = "operator"
+//! folders = ["~/work"]
+//!
 //! [features]
 //! mobile_keep_awake = false
 //! computer_use_mobile = false
@@ -22,13 +26,15 @@
 
 use std::collections::BTreeMap;
 
-use farhelm_core::policy::Conditions;
-use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use farhelm_core::policy::{Conditions, Standard};
+use toml::de::{DeTable, DeValue};
 use toml_edit::{DocumentMut, Item, Table};
 
-use super::conditions;
 use super::setting::{Setting, Value, nearest};
+use super::{conditions, standard};
+
+/// All there are.
+const TABLES: [&str; 4] = ["floor", conditions::TABLE, standard::TABLE, "features"];
 
 /// What a file sets.
 pub(super) type Values = BTreeMap<Setting, Value>;
@@ -40,6 +46,8 @@ pub(super) struct Contents {
     pub(super) values: Values,
     /// What is asked beyond a right.
     pub(super) conditions: Conditions,
+    /// What newcomers get; folders as they are written.
+    pub(super) standard: Standard,
 }
 
 /// What is wrong with a file, and where.
@@ -61,47 +69,52 @@ pub(super) fn read(text: &str) -> Result<Contents, Fault> {
     let mut contents = Contents::default();
     for (name, content) in whole.get_ref() {
         let at = name.span().start;
-        let settings: Vec<_> = Setting::ALL.into_iter().filter(|s| s.table() == name.get_ref().as_ref()).collect();
-        if settings.is_empty() {
-            let tables = ["floor", "approvals", "features"];
-            return Err(fault(
-                at,
-                format!("there is no table {:?}; {}", name.get_ref(), instead(name.get_ref(), &tables)),
-            ));
+        let table = name.get_ref();
+        if !TABLES.contains(&table.as_ref()) {
+            return Err(fault(at, format!("there is no table {table:?}; {}", instead(table, &TABLES))));
         }
         let DeValue::Table(content) = content.get_ref() else {
-            return Err(fault(
-                at,
-                format!("{:?} must be a table: write [{}] and its settings below", name.get_ref(), name.get_ref()),
-            ));
+            return Err(fault(at, format!("{table:?} must be a table: write [{table}] and its settings below")));
         };
         for (name, value) in content {
-            let at = |what| fault(name.span().start, what);
-            if settings.contains(&Setting::AcceptForSession)
-                && conditions::read(name.get_ref(), value.get_ref(), &mut contents.conditions).map_err(at)?
-            {
-                continue;
-            }
-            let (setting, value) = entry(name, value, &settings).map_err(at)?;
-            contents.values.insert(setting, value);
+            contents.take(table, name.get_ref(), value.get_ref()).map_err(|what| fault(name.span().start, what))?;
         }
     }
     Ok(contents)
 }
 
-fn entry(
-    name: &Spanned<DeString<'_>>,
-    value: &Spanned<DeValue<'_>>,
-    settings: &[Setting],
-) -> Result<(Setting, Value), String> {
-    let name = name.get_ref();
-    let Some(setting) = settings.iter().copied().find(|setting| setting.name() == name.as_ref()) else {
-        let mut names: Vec<_> = settings.iter().map(|setting| setting.name()).collect();
-        names.extend(conditions::NAMES.iter().filter(|_| settings.contains(&Setting::AcceptForSession)));
-        let table = settings.first().map(|setting| setting.table()).unwrap_or_default();
-        return Err(format!("[{table}] has no setting {name:?}; {}", instead(name, &names)));
+impl Contents {
+    /// Takes an entry of a table that there is.
+    fn take(&mut self, table: &str, name: &str, value: &DeValue<'_>) -> Result<(), String> {
+        let is_read = match table {
+            conditions::TABLE => conditions::read(name, value, &mut self.conditions)?,
+            standard::TABLE => standard::read(name, value, &mut self.standard)?,
+            _ => false,
+        };
+        if !is_read {
+            let (setting, value) = entry(table, name, value)?;
+            self.values.insert(setting, value);
+        }
+        Ok(())
+    }
+}
+
+/// All that a table may hold.
+fn names(table: &str) -> Vec<&'static str> {
+    let settings = Setting::ALL.into_iter().filter(|setting| setting.table() == table).map(Setting::name);
+    let others: &[&str] = match table {
+        conditions::TABLE => &conditions::NAMES,
+        standard::TABLE => &standard::NAMES,
+        _ => &[],
     };
-    let value = match value.get_ref() {
+    settings.chain(others.iter().copied()).collect()
+}
+
+fn entry(table: &str, name: &str, value: &DeValue<'_>) -> Result<(Setting, Value), String> {
+    let Some(setting) = Setting::named(name).filter(|setting| setting.table() == table) else {
+        return Err(format!("[{table}] has no setting {name:?}; {}", instead(name, &names(table))));
+    };
+    let value = match value {
         DeValue::Boolean(on) => setting.read(if *on { "on" } else { "off" }),
         // A switch in quotes isn't one.
         DeValue::String(word) => setting.read(word).filter(|value| matches!(value, Value::Word(_))),
@@ -196,6 +209,7 @@ mod tests {
             "[floor]\nsandbx = \"read-only\"",
             "[flor]\nsandbox = \"read-only\"",
             "[devices]\nmany = 3",
+            "[desk]\nmany = 3",
             "[features]\n\nzzz = true",
             "[floor]\nsandbox = \"none\"",
             "[features]\nremote_connections = \"off\"",

@@ -6,7 +6,7 @@
 //! | `[features]` of `config.toml` in CODEX_HOME | the three switches | only read |
 //! | [`Rules::default`] | the rest | |
 //!
-//! Published as [`Rules`] and [`Conditions`]: whoever acts by them holds a receiver. A running host looks every second
+//! Published as [`Rules`], [`Conditions`] and [`Standard`]: whoever acts by them holds a receiver. A running host looks every second
 //! whether its own file is another one, and reads both anew when it is, when it is asked about its settings (`farhelm
 //! host settings`), before it makes an offer, and when a connection to Codex comes up. A file with a fault changes
 //! nothing: all stays as it was, and a fault in the host's own is said. A file that is gone sets nothing.
@@ -21,6 +21,7 @@
 mod conditions;
 mod file;
 mod setting;
+mod standard;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -30,10 +31,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use farhelm_core::policy::{Conditions, Rules};
+use farhelm_core::policy::{Conditions, Rules, Standard};
 use farhelm_platform::{config_file, secret_file};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+use super::folders;
 
 pub use file::Fault;
 use file::{Contents, Values};
@@ -127,6 +130,7 @@ struct Shared {
     layers: Mutex<Layers>,
     rules: watch::Sender<Rules>,
     conditions: watch::Sender<Conditions>,
+    standard: watch::Sender<Standard>,
     /// What is wrong with the file, as long as it is.
     fault: watch::Sender<Option<String>>,
 }
@@ -135,6 +139,7 @@ struct Shared {
 struct Layers {
     ours: Values,
     conditions: Conditions,
+    standard: Standard,
     codex: Values,
     codex_home: Option<PathBuf>,
 }
@@ -151,7 +156,8 @@ impl Settings {
         let (layers, rules) = (Layers::default(), Rules::default());
         let (rules, fault) = (watch::channel(rules).0, watch::channel(None).0);
         let conditions = watch::channel(Conditions::default()).0;
-        Self(Arc::new(Shared { path, layers: Mutex::new(layers), rules, conditions, fault }))
+        let standard = watch::channel(Standard::default()).0;
+        Self(Arc::new(Shared { path, layers: Mutex::new(layers), rules, conditions, standard, fault }))
     }
 
     /// What holds, and its changes.
@@ -162,6 +168,11 @@ impl Settings {
     /// What is asked of phones beyond a right, and its changes.
     pub fn conditions(&self) -> watch::Receiver<Conditions> {
         self.0.conditions.subscribe()
+    }
+
+    /// What a device gets of which nothing else is named, and its changes. Folders are canonical.
+    pub fn standard(&self) -> watch::Receiver<Standard> {
+        self.0.standard.subscribe()
     }
 
     /// What is wrong with the file, while the rules of before hold; and its changes.
@@ -240,7 +251,11 @@ impl Settings {
         let mut ours = match &self.0.path {
             // Somebody may have edited it since.
             Some(_) => self.understood(&self.text()?)?,
-            None => Contents { values: layers.ours.clone(), conditions: layers.conditions.clone() },
+            None => Contents {
+                values: layers.ours.clone(),
+                conditions: layers.conditions.clone(),
+                standard: layers.standard.clone(),
+            },
         };
         let changed = ours.values.get(&setting) != value;
         if let (Some(path), true) = (&self.0.path, changed) {
@@ -291,6 +306,12 @@ impl Settings {
             conditions.clone_from(&layers.conditions);
             changed
         });
+        let new = layers.standard_here();
+        self.0.standard.send_if_modified(|standard| {
+            let changed = *standard != new;
+            *standard = new;
+            changed
+        });
     }
 }
 
@@ -302,8 +323,20 @@ impl Default for Settings {
 }
 
 impl Layers {
-    fn take(&mut self, Contents { values, conditions }: Contents) {
-        (self.ours, self.conditions) = (values, conditions);
+    fn take(&mut self, Contents { values, conditions, standard }: Contents) {
+        (self.ours, self.conditions, self.standard) = (values, conditions, standard);
+    }
+
+    /// With its folders canonical. One that is gone keeps its name. One that can't be is nobody's home, and if none is
+    /// left, devices have none: what was meant as a limit isn't lifted.
+    fn standard_here(&self) -> Standard {
+        let home = folders::home();
+        let whole = |folder: &String| match folder.strip_prefix("~/") {
+            Some(rest) => home.as_ref().map(|home| format!("{home}/{rest}")),
+            None => Some(folder.clone()),
+        };
+        let canonical = |named: &Vec<String>| named.iter().filter_map(|one| folders::canonical(&whole(one)?)).collect();
+        Standard { folders: self.standard.folders.as_ref().map(canonical), right: self.standard.right }
     }
 
     /// A file that isn't understood leaves what it said before: a switch isn't to turn over by a slip of the pen.
@@ -504,12 +537,12 @@ mod tests {
 
     #[test]
     fn the_example_sets_every_key_to_its_default() {
-        let file::Contents { values, conditions } = file::read(EXAMPLE).unwrap();
+        let file::Contents { values, conditions, standard } = file::read(EXAMPLE).unwrap();
         for setting in Setting::ALL {
             assert_eq!(values.get(&setting), Some(&setting.of(&Rules::default())), "{}", setting.name());
         }
-        assert_eq!(conditions, Conditions::default());
-        for name in conditions::NAMES {
+        assert_eq!((conditions, standard), (Conditions::default(), Standard::default()));
+        for name in conditions::NAMES.iter().chain(&standard::NAMES) {
             assert!(EXAMPLE.lines().any(|line| line.starts_with(&format!("{name} = "))), "{name}");
         }
     }

@@ -15,6 +15,16 @@ async fn every_change_of_what_a_phone_may_do_is_told_at_once() {
     let told = phone.host().await;
     assert_eq!((&told.start_folders, &told.entitlement), (&both, &Grant::of(Right::Owner).resolve(&both)));
 
+    // What the host's file says is in place of all of its own, and may be nothing.
+    let named = |folders: &[&str]| folders.iter().map(|folder| (*folder).to_owned()).collect::<Vec<_>>();
+    for folders in [named(&["/work"]), named(&[])] {
+        stage.standard.send_modify(|standard| standard.folders = Some(folders.clone()));
+        let told = phone.host().await;
+        assert_eq!((told.entitlement.folders, told.start_folders), (folders.clone(), folders));
+    }
+    stage.grant(2, only("/src", Right::Operator));
+    assert_eq!(phone.host().await.entitlement.folders, ["/src"], "its own are its own");
+
     stage.grant(2, only("/work", Right::Operator));
     let told = phone.host().await;
     assert_eq!((told.folder.as_str(), told.start_folders), ("/work", vec!["/work".to_owned()]));
