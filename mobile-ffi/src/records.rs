@@ -184,6 +184,8 @@ pub enum Why {
     Expired,
     /// The host's owner has switched remote connections off.
     SwitchedOff,
+    /// The host is frozen: no phone does anything until a person at the desk thaws it.
+    Frozen,
     /// The host can not store anything, so it takes nothing.
     StoreFailed,
     /// This device can not store anything, so it can't go on.
@@ -268,6 +270,7 @@ impl From<phone::Why> for Why {
             phone::Why::Refused => Self::Refused,
             phone::Why::Expired => Self::Expired,
             phone::Why::SwitchedOff => Self::SwitchedOff,
+            phone::Why::Frozen => Self::Frozen,
             phone::Why::StoreFailed => Self::StoreFailed,
             phone::Why::NotStored => Self::NotStored,
             phone::Why::OtherHost => Self::OtherHost,

@@ -73,9 +73,16 @@ fn every_word_that_travels_is_on_the_page() {
     use DecisionRefusal as D;
     use FailedBy as F;
     let words = [
-        [Refusal::Declined, Refusal::Expired, Refusal::Spent, Refusal::SwitchedOff, Refusal::Unavailable]
-            .map(|w| word(&w))
-            .to_vec(),
+        [
+            Refusal::Declined,
+            Refusal::Expired,
+            Refusal::Spent,
+            Refusal::SwitchedOff,
+            Refusal::Frozen,
+            Refusal::Unavailable,
+        ]
+        .map(|w| word(&w))
+        .to_vec(),
         [
             D::Over,
             D::NotWhatIsShown,
@@ -98,6 +105,7 @@ fn every_word_that_travels_is_on_the_page() {
             CloseReason::Replaced,
             CloseReason::Expired,
             CloseReason::SwitchedOff,
+            CloseReason::Frozen,
             CloseReason::StoreFailed,
         ]
         .map(|w| word(&w))

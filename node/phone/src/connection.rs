@@ -83,6 +83,8 @@ pub enum Why {
     Expired,
     /// The host's owner has switched remote connections off.
     SwitchedOff,
+    /// The host is frozen.
+    Frozen,
     /// The host can't store anything, so it takes nothing.
     StoreFailed,
     /// This phone can't store anything, so it can't go on.
@@ -112,6 +114,7 @@ impl fmt::Display for Why {
             Self::SwitchedOff => {
                 "the host's owner has switched remote connections off; on again at the desk with `farhelm host settings set remote_connections on`"
             }
+            Self::Frozen => "the host is frozen; thaw it at the desk with `farhelm thaw`",
             Self::StoreFailed => "the host can not store anything; free space on its disk",
             Self::NotStored => "this phone can not store what is on its way; free space on it",
             Self::OtherHost => {
@@ -134,6 +137,8 @@ impl From<&channel::Error> for Why {
             | channel::Error::Handshake(Handshake::Refused(Refusal::Expired)) => Self::Expired,
             channel::Error::Closed(CloseReason::SwitchedOff)
             | channel::Error::Handshake(Handshake::Refused(Refusal::SwitchedOff)) => Self::SwitchedOff,
+            channel::Error::Closed(CloseReason::Frozen)
+            | channel::Error::Handshake(Handshake::Refused(Refusal::Frozen)) => Self::Frozen,
             channel::Error::Closed(CloseReason::StoreFailed) => Self::StoreFailed,
             channel::Error::Handshake(Handshake::OtherHost | Handshake::Unproven) => Self::OtherHost,
             channel::Error::Handshake(Handshake::Refused(_) | Handshake::Removed(_)) => Self::Refused,
@@ -170,6 +175,8 @@ mod tests {
             (Error::Handshake(Handshake::Refused(Refusal::Expired)), Why::Expired),
             (Error::Closed(CloseReason::SwitchedOff), Why::SwitchedOff),
             (Error::Handshake(Handshake::Refused(Refusal::SwitchedOff)), Why::SwitchedOff),
+            (Error::Closed(CloseReason::Frozen), Why::Frozen),
+            (Error::Handshake(Handshake::Refused(Refusal::Frozen)), Why::Frozen),
             (Error::Closed(CloseReason::StoreFailed), Why::StoreFailed),
             (Error::Handshake(Handshake::OtherHost), Why::OtherHost),
             (Error::Handshake(Handshake::Unproven), Why::OtherHost),

@@ -197,7 +197,7 @@ fn after_auth(error: channel::Error) -> PairError {
             Refusal::Declined => PairError::Declined,
             Refusal::Expired => PairError::Expired,
             Refusal::Spent => PairError::Spent,
-            Refusal::Unavailable | Refusal::SwitchedOff => PairError::Unavailable,
+            Refusal::Unavailable | Refusal::SwitchedOff | Refusal::Frozen => PairError::Unavailable,
         },
         channel::Error::Handshake(Handshake::OtherHost | Handshake::Unproven) => PairError::OtherHost,
         channel::Error::Silent => PairError::NoAnswerAtDesk,

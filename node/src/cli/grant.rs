@@ -65,7 +65,7 @@ impl From<Why> for Exit {
             Why::Unreachable => Self::Unreachable,
             Why::State => Self::State,
             Why::Config => Self::Config,
-            Why::SwitchedOff => Self::Refused,
+            Why::SwitchedOff | Why::Frozen => Self::Refused,
             Why::Failed => Self::Failed,
         }
     }

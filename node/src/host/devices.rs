@@ -14,7 +14,7 @@ use farhelm_core::policy::{Grant, Right, Terms};
 use farhelm_core::session::PairingSecret;
 use farhelm_core::wire::limits;
 use farhelm_store::offer::{self, Offer};
-use farhelm_store::{Device, Newcomer, Store};
+use farhelm_store::{Device, Frozen, FrozenBy, Newcomer, Store};
 use tokio::sync::watch;
 
 /// Why the book could not be read or written.
@@ -47,6 +47,7 @@ pub struct Devices {
     admitted: Arc<watch::Sender<Admitted>>,
     grants: Arc<watch::Sender<Grants>>,
     names: Arc<watch::Sender<Names>>,
+    frozen: Arc<watch::Sender<Option<Frozen>>>,
     /// One writer at a time, so that publications are in the order of the writes.
     writing: Arc<Mutex<()>>,
 }
@@ -76,7 +77,8 @@ impl Devices {
     /// Opens the book. Offers of a former process can't be answered any more and are withdrawn.
     pub fn open(identity: Arc<Identity>, store: Arc<Store>) -> Result<Self, Error> {
         let (admitted, grants, names) = (Arc::default(), Arc::default(), Arc::default());
-        let devices = Self { identity, store, admitted, grants, names, writing: Arc::default() };
+        let frozen = Arc::default();
+        let devices = Self { identity, store, admitted, grants, names, frozen, writing: Arc::default() };
         devices.store.prune_offers(now_ms())?;
         for offer in devices.store.offers()?.iter().filter(|offer| is_open(offer)) {
             devices.store.withdraw_offer(offer.secret.ticket_id())?;
@@ -99,6 +101,22 @@ impl Devices {
     /// What every paired device is called, and every change of it.
     pub fn names(&self) -> watch::Receiver<Names> {
         self.names.subscribe()
+    }
+
+    /// Whether the host is frozen, and its changes, published before the call that made one returns.
+    pub fn frozen(&self) -> watch::Receiver<Option<Frozen>> {
+        self.frozen.subscribe()
+    }
+
+    /// Freezes the host: no phone does anything until it is thawed. On return it is stored, and offers are void; cutting
+    /// live sessions is the caller's. Says whether it wasn't frozen before.
+    pub fn freeze(&self, by: FrozenBy) -> Result<bool, Error> {
+        self.change(|store| Ok(store.freeze(Frozen { at_ms: now_ms(), by })?))
+    }
+
+    /// Thaws it, because a person at the desk wants it. What it was, if it was frozen.
+    pub fn thaw(&self) -> Result<Option<Frozen>, Error> {
+        self.change(|store| Ok(store.thaw()?))
     }
 
     /// What a device was given; `None` if it isn't paired.
@@ -265,6 +283,7 @@ impl Devices {
         let names = devices.iter().map(|device| (device.key, device.name.clone())).collect();
         replace(&self.names, Arc::new(names));
         let grants: Grants = Arc::new(devices.into_iter().map(|device| (device.key, device.grant)).collect());
+        replace(&self.frozen, self.store.frozen()?);
         // First what it may do, then that it may come.
         replace(&self.grants, grants);
         replace(&self.admitted, admitted);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use farhelm_core::identity::NodeId;
 use farhelm_core::policy::{Folders, Grant, Right, Terms, is_within};
 use farhelm_overlay::{Admission, Endpoint};
-use farhelm_store::Device;
+use farhelm_store::{Device, Frozen, FrozenBy};
 
 use super::desk::Desk;
 use super::devices::{self, Devices};
@@ -27,6 +27,9 @@ impl Host {
         self.settings.reload()?;
         if !self.settings.rules().borrow().remote_connections {
             return Err(Error::SwitchedOff);
+        }
+        if self.devices.frozen().borrow().is_some() {
+            return Err(Error::Frozen);
         }
         invitation::wait_for_address(&self.endpoint).await;
         let addresses = invitation::Addresses::of(&self.endpoint.status());
@@ -84,6 +87,20 @@ impl Host {
             }
         }
         opened
+    }
+
+    /// Freezes the host: stored, every session told to end, then returned. Says whether it wasn't frozen before. What
+    /// Codex runs goes on.
+    pub async fn freeze(&self, by: FrozenBy) -> Result<bool, Error> {
+        let is_new = self.devices.freeze(by)?;
+        self.bridge.enforced().await;
+        self.endpoint.set_admission(Some(admission(&self.devices))).await?;
+        Ok(is_new)
+    }
+
+    /// Thaws it, because a person at the desk wants it. What it was, if it was frozen.
+    pub fn thaw(&self) -> Result<Option<Frozen>, Error> {
+        Ok(self.devices.thaw()?)
     }
 
     /// Removes a device: stored, its sessions and connections cut, then returned. `None` if it wasn't paired.

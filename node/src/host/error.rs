@@ -25,6 +25,9 @@ pub enum Error {
         "remote connections are switched off on this host; switch them on with `farhelm host settings set remote_connections on`"
     )]
     SwitchedOff,
+    /// The host is frozen.
+    #[error("the host is frozen, so no phone can be paired; thaw it with `farhelm thaw`")]
+    Frozen,
     /// A relay's address that isn't one.
     #[error(
         "{0:?} is no relay's address; it looks like /ip4/203.0.113.7/tcp/4001/p2p/12D3KooW…, as `farhelm relay` prints it"

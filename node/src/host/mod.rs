@@ -150,6 +150,7 @@ impl Host {
             grants: devices.grants(),
             folders: folders.folders(),
             rules: config.settings.rules(),
+            frozen: devices.frozen(),
             standard: config.settings.standard(),
             conditions: config.settings.conditions(),
             names: devices.names(),
@@ -158,7 +159,7 @@ impl Host {
         let paired = |device| matches!(devices.grant_of(device), Ok(Some(_)));
         let (logs, work) = Logs::start(Arc::new(journal), paired, stop.clone())?;
         let (id, seen) = (identity.node_id(), about.clone());
-        let bridge = Bridge::start(id, app_server.clone(), events, seen, access, logs.clone(), stop.clone());
+        let bridge = Bridge::start(id, app_server.clone(), events, seen, access.clone(), logs.clone(), stop.clone());
         let recorder = audit.map(|audit| Recorder::new(audit, store.clone())).unwrap_or_default();
         let acts = acts::run(work, bridge.clone(), logs.clone(), recorder);
         tasks.spawn(stop.clone().run_until_cancelled_owned(acts));
@@ -184,12 +185,17 @@ impl Host {
             stop,
             tasks,
         };
-        host.run(incoming, publish);
+        host.run(incoming, publish, access);
         host.apply_relays().await?;
         Ok(host)
     }
 
-    fn run(&self, incoming: mpsc::Receiver<farhelm_overlay::Incoming>, publish: watch::Sender<HostState>) {
+    fn run(
+        &self,
+        incoming: mpsc::Receiver<farhelm_overlay::Incoming>,
+        publish: watch::Sender<HostState>,
+        access: Access,
+    ) {
         let sessions = Sessions {
             identity: self.identity.clone(),
             name: self.name.clone(),
@@ -197,8 +203,7 @@ impl Host {
             desks: self.desks.clone(),
             bridge: self.bridge.clone(),
             logs: self.logs.clone(),
-            rules: self.settings.rules(),
-            standard: self.settings.standard(),
+            access,
             endpoint: self.endpoint.clone(),
         };
         self.tasks.spawn(sessions.run(incoming, self.stop.clone()));

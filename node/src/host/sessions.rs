@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::{Refusal, TicketId};
-use farhelm_core::policy::{self, Effect, Grant, Rules, Standard};
+use farhelm_core::policy::{self, Effect, Grant};
 use farhelm_core::session::handshake::Pair;
 use farhelm_core::session::host::{Authenticated, Claim, Hello, Return};
 use farhelm_core::wire::envelope::{CloseReason, Envelope, FailedBy, Failure, Request, Response};
@@ -16,12 +16,12 @@ use farhelm_overlay::endpoint::{self, Endpoint, Incoming};
 use farhelm_store::offer;
 use serde_bytes::ByteBuf;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::bridge::Bridge;
+use super::bridge::{Access, Bridge};
 use super::desk::{Desks, Event, Verdict};
 use super::devices::{self, Devices};
 use super::logs::{self, Logs, Path};
@@ -78,10 +78,8 @@ pub struct Sessions {
     pub bridge: Bridge,
     /// What waits for each device.
     pub logs: Logs,
-    /// What holds for every phone: whether any may connect.
-    pub rules: watch::Receiver<Rules>,
-    /// What a newcomer gets where nothing is named.
-    pub standard: watch::Receiver<Standard>,
+    /// Whether any phone may connect, and what a newcomer gets where nothing is named.
+    pub access: Access,
     /// To keep an invited stranger's connection.
     pub endpoint: Endpoint,
 }
@@ -156,8 +154,10 @@ impl Sessions {
         let is_over = |grant: Grant| grant.resolve(&[]).expired(devices::now_ms());
         Ok(match self.devices.grant_of(device)? {
             None => Some(Refusal::Unavailable),
-            Some(_) if !self.rules.borrow().remote_connections => Some(Refusal::SwitchedOff),
-            Some(grant) => is_over(grant).then_some(Refusal::Expired),
+            Some(grant) => {
+                let shut = self.access.shut().map(Refusal::from);
+                shut.or_else(|| is_over(grant).then_some(Refusal::Expired))
+            }
         })
     }
 
@@ -203,11 +203,11 @@ impl Sessions {
             }
             return away(refusal.coarse());
         }
-        if !self.rules.borrow().remote_connections {
-            return away(Refusal::SwitchedOff);
+        if let Some(shut) = self.access.shut() {
+            return away(shut.into());
         }
         let Some(desk) = self.desks.get(ticket) else { return away(Refusal::Unavailable) };
-        let otherwise = self.standard.borrow().right;
+        let otherwise = self.access.standard.borrow().right;
         let shown = self.devices.grant_of_offer(ticket, phone, otherwise)?;
         match timeout(DESK, desk.ask(name, known.words(), &shown)).await.unwrap_or(Verdict::No) {
             Verdict::Yes => {}

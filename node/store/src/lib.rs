@@ -35,6 +35,7 @@ pub mod offer;
 mod device;
 mod error;
 mod file;
+mod frozen;
 mod held;
 mod layout;
 #[cfg(test)]
@@ -53,6 +54,7 @@ use layout::Layout;
 pub use audit::Audit;
 pub use device::{Device, Newcomer};
 pub use error::{Error, OpenError};
+pub use frozen::{Frozen, FrozenBy};
 pub use journal::Journal;
 
 /// Who is paired, and what goes with that.
@@ -63,9 +65,10 @@ static LAYOUT: Layout = Layout {
         device::TOMBSTONES.write(transaction)?;
         offer::OFFERS.write(transaction)?;
         relay::RELAYS.write(transaction)?;
+        frozen::FROZEN.write(transaction)?;
         Ok(())
     },
-    steps: &[],
+    steps: &[|transaction| frozen::FROZEN.write(transaction).map(drop)],
     instead: "restore a backup, or move it away and pair your phones again",
 };
 

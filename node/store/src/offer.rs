@@ -24,7 +24,7 @@ use serde_bytes::ByteArray;
 
 use crate::held::Failure;
 use crate::row::Kind;
-use crate::{Device, Newcomer, Store, device};
+use crate::{Device, Newcomer, Store, device, frozen};
 
 /// By ticket id, 8 bytes.
 pub(crate) const OFFERS: Kind<OfferRow> = Kind::new("offers");
@@ -109,6 +109,9 @@ pub enum Refusal {
     /// To be completed, it must have been taken.
     #[error("the ticket was not taken by this phone; show a fresh one with `farhelm pair`")]
     NotTaken,
+    /// The host is frozen.
+    #[error("the host is frozen; thaw it with `farhelm thaw`")]
+    Frozen,
     /// An offer with this secret was made before.
     #[error("this ticket's secret was used before; show a fresh one with `farhelm pair`")]
     Repeated,
@@ -120,6 +123,7 @@ impl Refusal {
         match self {
             Self::Declined => pairing::Refusal::Declined,
             Self::Expired | Self::Withdrawn => pairing::Refusal::Expired,
+            Self::Frozen => pairing::Refusal::Frozen,
             Self::Spent { .. } => pairing::Refusal::Spent,
             Self::Unknown | Self::NotTaken | Self::Repeated => pairing::Refusal::Unavailable,
         }
@@ -159,6 +163,9 @@ impl Store {
     pub fn open_offer(&self, secret: &TicketSecret, expires_ms: u64, terms: &Terms) -> Result<TicketId, Error> {
         let ticket = secret.ticket_id();
         self.held.write(|transaction| {
+            if frozen::is_frozen(transaction)? {
+                return Err(Error::from(Refusal::Frozen));
+            }
             let mut offers = OFFERS.write(transaction)?;
             if offers.get(&*ticket)?.is_some() {
                 return Err(Error::from(Refusal::Repeated));
@@ -270,6 +277,17 @@ impl Store {
             Ok(done)
         })
     }
+}
+
+/// Takes back every offer that could still be answered.
+pub(crate) fn withdraw_all(transaction: &WriteTransaction) -> Result<(), crate::Error> {
+    let mut offers = OFFERS.write(transaction)?;
+    for (ticket, row) in offers.all()? {
+        if matches!(row.state, State::Open | State::Taken { .. }) {
+            offers.put(&ticket, OfferRow { state: State::Withdrawn, ..row })?;
+        }
+    }
+    Ok(())
 }
 
 /// Why an offer in this state doesn't serve.

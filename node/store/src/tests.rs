@@ -9,7 +9,7 @@ use farhelm_core::policy::{Folders, Grant, Right, Terms};
 use farhelm_core::session::PairingSecret;
 
 use crate::offer::{Error, REMEMBERED, REMEMBERED_MS, Refusal, State, Take};
-use crate::{Device, Newcomer, Store};
+use crate::{Device, Frozen, FrozenBy, Newcomer, Store};
 
 const NOW: u64 = 1_800_000_000_000;
 const MINUTE: u64 = 60_000;
@@ -487,4 +487,23 @@ fn secrets_are_not_shown_by_debug() {
 fn a_store_is_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Store>();
+}
+
+#[test]
+fn a_frozen_host_stays_so_and_its_offers_are_void() {
+    let mut world = World::new();
+    let (open, taken) = (world.offer(1), world.offer(2));
+    world.store().take_offer(taken, key(2), NOW).unwrap();
+    let frozen = Frozen { at_ms: NOW, by: FrozenBy::Device(key(9)) };
+    assert!(world.store().freeze(frozen).unwrap());
+    assert!(!world.store().freeze(Frozen { at_ms: NOW + 1, by: FrozenBy::Desk }).unwrap(), "the first word stands");
+    world.reopen();
+    assert_eq!(world.store().frozen().unwrap(), Some(frozen));
+    assert_eq!([open, taken].map(|ticket| world.state(ticket)), [State::Withdrawn, State::Withdrawn]);
+    assert_eq!(refusal(world.store().complete_pairing(taken, &newcomer(2))), Refusal::Withdrawn);
+    let offer = |seed| world.store().open_offer(&secret(seed), NOW + MINUTE, &Terms::default());
+    assert_eq!(refusal(offer(3)), Refusal::Frozen);
+    assert_eq!(world.store().thaw().unwrap(), Some(frozen));
+    assert_eq!((world.store().frozen().unwrap(), world.store().thaw().unwrap()), (None, None));
+    offer(3).unwrap();
 }

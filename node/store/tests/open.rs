@@ -92,8 +92,8 @@ fn files_of_others_are_refused_untouched() {
 
 #[test]
 fn a_newer_schema_is_refused_untouched_and_says_to_update() {
-    let error = World::with_table(SCHEMA, 2).refused();
-    assert!(matches!(error, OpenError::Newer { found: 2, .. }) && error.to_string().ends_with("update farhelm"));
+    let error = World::with_table(SCHEMA, 1_000).refused();
+    assert!(matches!(error, OpenError::Newer { found: 1_000, .. }) && error.to_string().ends_with("update farhelm"));
 }
 
 #[test]

@@ -26,6 +26,9 @@ pub enum Refusal {
     /// The host's owner has switched remote connections off.
     #[error("the host's owner has switched remote connections off; have them switched on at the desk")]
     SwitchedOff,
+    /// The host is frozen: it lets no phone in until a person at the desk thaws it.
+    #[error("the host is frozen; thaw it at the desk with `farhelm thaw`")]
+    Frozen,
     /// The device isn't entitled any more, or the host can't take it now.
     #[error("the host does not take this phone now; look at the desk")]
     Unavailable,

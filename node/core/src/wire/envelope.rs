@@ -343,6 +343,8 @@ pub enum CloseReason {
     Expired,
     /// The host's owner has switched remote connections off.
     SwitchedOff,
+    /// The host is frozen: no phone does anything until a person at the desk thaws it.
+    Frozen,
     /// The host can't store anything (its disk is full, perhaps), so it takes nothing.
     StoreFailed,
 }

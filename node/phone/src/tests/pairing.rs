@@ -56,6 +56,7 @@ async fn each_refusal_has_its_name_and_leaves_nothing_behind() {
         (Refusal::Expired, PairError::Expired),
         (Refusal::Spent, PairError::Spent),
         (Refusal::SwitchedOff, PairError::Unavailable),
+        (Refusal::Frozen, PairError::Unavailable),
         (Refusal::Unavailable, PairError::Unavailable),
     ];
     for (refusal, error) in cases {

@@ -204,7 +204,9 @@ impl From<host::Error> for Failure {
             host::Error::Devices(_) | host::Error::Store(_) => Exit::State,
             host::Error::RelayAddress(_) | host::Error::Terms(_) => Exit::Usage,
             host::Error::Unreachable => Exit::Unreachable,
-            host::Error::Settings(_) | host::Error::SwitchedOff => control::Why::from(&error).into(),
+            host::Error::Settings(_) | host::Error::SwitchedOff | host::Error::Frozen => {
+                control::Why::from(&error).into()
+            }
         };
         Self::new(code, error)
     }

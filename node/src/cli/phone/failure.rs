@@ -58,7 +58,7 @@ impl From<Error> for Failure {
             Error::CodexAway(_) => Exit::CodexAway,
             Error::OutcomeUnknown => Exit::OutcomeUnknown,
             Error::NotStored => Exit::State,
-            Error::Away(farhelm_phone::Why::SwitchedOff) => Exit::Refused,
+            Error::Away(farhelm_phone::Why::SwitchedOff | farhelm_phone::Why::Frozen) => Exit::Refused,
             Error::NotConnected | Error::Away(_) | Error::NoAnswer => Exit::Unreachable,
             Error::TooLong { .. } | Error::Empty | Error::TooManyImages { .. } | Error::NoChoiceOfModel => Exit::Usage,
             Error::NotStartable { .. } => Exit::Refused,

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use farhelm_core::identity::NodeId;
+use farhelm_core::pairing::Refusal;
 use farhelm_core::policy::{Conditions, Defaults, Entitlement, Right, Rules, Standard};
 use farhelm_core::wire::envelope::{CloseReason, HostState};
+use farhelm_store::Frozen;
 use tokio::sync::watch;
 
 use crate::host::devices::{Grants, Names};
@@ -19,6 +21,8 @@ pub struct Access {
     pub folders: watch::Receiver<Arc<HostFolders>>,
     /// What holds for every phone.
     pub rules: watch::Receiver<Rules>,
+    /// Whether nothing is done for phones until a person at the desk says so.
+    pub frozen: watch::Receiver<Option<Frozen>>,
     /// Where devices are at home that have no folders of their own.
     pub standard: watch::Receiver<Standard>,
     /// What is asked beyond a right.
@@ -29,15 +33,48 @@ pub struct Access {
     pub keeper: Option<Keeper>,
 }
 
+/// Why no phone may do anything, whichever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shut {
+    /// The host's owner has switched remote connections off.
+    SwitchedOff,
+    /// The host is frozen.
+    Frozen,
+}
+
+impl From<Shut> for CloseReason {
+    fn from(shut: Shut) -> Self {
+        match shut {
+            Shut::SwitchedOff => Self::SwitchedOff,
+            Shut::Frozen => Self::Frozen,
+        }
+    }
+}
+
+impl From<Shut> for Refusal {
+    fn from(shut: Shut) -> Self {
+        match shut {
+            Shut::SwitchedOff => Self::SwitchedOff,
+            Shut::Frozen => Self::Frozen,
+        }
+    }
+}
+
 impl Access {
     /// What a device may do now, or why its session ends.
     pub(super) fn entitlement(&self, device: NodeId, now_ms: u64) -> Result<Entitlement, CloseReason> {
         let grant = self.grants.borrow().get(&device).cloned().ok_or(CloseReason::Revoked)?;
         let entitlement = grant.resolve(&self.home());
-        if !self.rules.borrow().remote_connections {
-            return Err(CloseReason::SwitchedOff);
+        if let Some(shut) = self.shut() {
+            return Err(shut.into());
         }
         if entitlement.expired(now_ms) { Err(CloseReason::Expired) } else { Ok(entitlement) }
+    }
+
+    /// Why no phone may do anything now.
+    pub fn shut(&self) -> Option<Shut> {
+        let is_off = !self.rules.borrow().remote_connections;
+        self.frozen.borrow().map(|_| Shut::Frozen).or(is_off.then_some(Shut::SwitchedOff))
     }
 
     /// Where a device without folders of its own is at home.
@@ -108,6 +145,7 @@ impl Access {
             () = changed(&mut self.grants) => self.grants.mark_changed(),
             () = changed(&mut self.folders) => self.folders.mark_changed(),
             () = changed(&mut self.rules) => self.rules.mark_changed(),
+            () = changed(&mut self.frozen) => self.frozen.mark_changed(),
             () = changed(&mut self.standard) => self.standard.mark_changed(),
             () = changed(&mut self.conditions) => self.conditions.mark_changed(),
         }
@@ -120,7 +158,8 @@ impl Access {
 
     /// Whether something else changed since the last call.
     pub(super) fn heed(&mut self) -> bool {
-        heed(&mut self.grants) | heed(&mut self.folders) | heed(&mut self.rules) | heed(&mut self.standard)
+        let Self { grants, folders, rules, frozen, standard, .. } = self;
+        heed(grants) | heed(folders) | heed(rules) | heed(frozen) | heed(standard)
     }
 }
 

@@ -115,6 +115,10 @@ impl Bridge {
 
     /// Whether Codex has answered it once more, or may have.
     async fn sent_again(&self, delivery: &mut Delivery) -> bool {
+        // Its device may have been removed since, or the host frozen.
+        if self.entitlement(delivery.device).is_err() {
+            return false;
+        }
         let ear = self.ear();
         (delivery.epoch, delivery.kept) = (ear.epoch, ear.kept);
         match self.forward(&delivery.forward).await {

@@ -41,7 +41,7 @@ use super::logs::{Line, Logs, Work};
 use actor::{Actor, Command};
 use asked::Held;
 
-pub use access::Access;
+pub use access::{Access, Shut};
 pub use delivery::Delivery;
 
 /// Commands that wait for the actor; a session that finds it full waits.
@@ -116,6 +116,13 @@ impl Bridge {
         if self.command(Command::Cut { device, done }).await.is_ok() {
             let _ = cut.await;
         }
+    }
+
+    /// Waits until what phones may do is enforced as it was when this was called: sessions that have no place any more
+    /// are told to end.
+    pub async fn enforced(&self) {
+        // The actor looks at what they may do before it obeys.
+        self.running().await;
     }
 
     /// Whether a turn is under way, and its changes.

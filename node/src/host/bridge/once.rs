@@ -84,6 +84,10 @@ impl Bridge {
                     Doubt::Remains => return Ok(Err(in_doubt())),
                 }
             }
+            // What was taken from the device meanwhile holds for a second attempt, too.
+            if let Err(failure) = self.entitlement(device) {
+                return Ok(Err(failure));
+            }
             self.logs.forwarded(device, act).await?;
             let answer = self.forward(forward).await;
             #[cfg(feature = "faults")]

@@ -88,10 +88,11 @@ impl Bridge {
         }
     }
 
-    fn entitlement(&self, device: NodeId) -> Result<Entitlement, Failure> {
+    pub(super) fn entitlement(&self, device: NodeId) -> Result<Entitlement, Failure> {
         self.access.entitlement(device, now_ms()).map_err(|reason| {
             refused(match reason {
                 CloseReason::Expired => "this phone's time on the host is over; have it prolonged at the desk",
+                CloseReason::Frozen => "the host is frozen; thaw it at the desk with `farhelm thaw`",
                 CloseReason::SwitchedOff => "the host's owner has switched remote connections off",
                 _ => "this phone is not paired any more; pair it again at the desk",
             })

@@ -26,7 +26,7 @@ use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{Attach, CodexState, DecisionRefusal, Entry, FailedBy, Logged, Resolved};
 use farhelm_core::wire::limits;
 use farhelm_overlay::channel::{Channel, Wire};
-use farhelm_store::Journal;
+use farhelm_store::{Frozen, FrozenBy, Journal};
 use serde_bytes::{ByteArray, ByteBuf};
 use serde_json::{Value, json};
 use tokio::io::duplex;
@@ -68,6 +68,7 @@ struct Stage {
     grants: watch::Sender<Grants>,
     folders: watch::Sender<Arc<HostFolders>>,
     rules: watch::Sender<Rules>,
+    frozen: watch::Sender<Option<Frozen>>,
     standard: watch::Sender<Standard>,
     conditions: watch::Sender<Conditions>,
     generation: AtomicU64,
@@ -97,6 +98,7 @@ impl Stage {
         let (folders, seen_folders) = watch::channel(Arc::new(HostFolders { startable: own.clone(), own }));
         let (rules, seen_rules) = watch::channel(Rules::default());
         let (conditions, seen_conditions) = watch::channel(Conditions::default());
+        let (frozen, seen_frozen) = watch::channel(None);
         let (standard, seen_standard) = watch::channel(Standard::default());
         let names: Names =
             Arc::new([(2, "Ann's"), (3, "Bob's")].map(|(seed, name)| (device(seed), name.into())).into());
@@ -104,6 +106,7 @@ impl Stage {
             grants: seen_grants,
             folders: seen_folders,
             rules: seen_rules,
+            frozen: seen_frozen,
             standard: seen_standard,
             conditions: seen_conditions,
             names: watch::channel(names).1,
@@ -126,6 +129,7 @@ impl Stage {
             grants,
             folders,
             rules,
+            frozen,
             standard,
             conditions,
             generation,

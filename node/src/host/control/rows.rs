@@ -106,6 +106,8 @@ pub enum Why {
     Config,
     /// Its owner has switched that off.
     SwitchedOff,
+    /// The host is frozen.
+    Frozen,
     /// Anything else.
     Failed,
 }
@@ -119,6 +121,7 @@ impl From<&Error> for Why {
             Error::Devices(devices::Error::Name(_)) | Error::Terms(_) | Error::RelayAddress(_) => Self::Unfit,
             Error::Unreachable => Self::Unreachable,
             Error::SwitchedOff => Self::SwitchedOff,
+            Error::Frozen => Self::Frozen,
             Error::Settings(error) => match error {
                 settings::Error::File { .. } | settings::Error::Read { .. } => Self::Config,
                 settings::Error::Unknown { .. } => Self::Unfit,

@@ -122,6 +122,31 @@ async fn with_remote_connections_off_sessions_end_and_nothing_is_answered_until_
 }
 
 #[tokio::test]
+async fn a_frozen_host_ends_sessions_and_takes_neither_requests_nor_decisions_until_it_is_thawed() {
+    let mut stage = Stage::following().await;
+    let mut phone = stage.phone(2).await;
+    stage.asks(0, "make").await;
+    let approval = phone.asked().await;
+    stage.frozen.send_replace(Some(Frozen { at_ms: 1, by: FrozenBy::Desk }));
+    stage.bridge.enforced().await;
+    // What was under way when it was frozen comes too late.
+    phone.decides(&approval, Decision::Accept).await;
+    assert_eq!(phone.decided().await, Err(DecisionRefusal::NotAllowed));
+    assert_eq!(within(phone.attached.ended()).await, Some(CloseReason::Frozen));
+    let refused = stage.bridge.request(phone.identity.node_id(), "model/list", b"{}").await.expect_err("refused");
+    assert!(refused.by == FailedBy::Policy && refused.message.contains("farhelm thaw"), "{}", refused.message);
+
+    // It counts before the switch, which may be off as well.
+    stage.rules.send_modify(|rules| rules.remote_connections = false);
+    let refused = stage.bridge.request(phone.identity.node_id(), "model/list", b"{}").await.expect_err("refused");
+    assert!(refused.message.contains("farhelm thaw"), "{}", refused.message);
+    stage.rules.send_modify(|rules| rules.remote_connections = true);
+    stage.frozen.send_replace(None);
+    let mut again = stage.phone(3).await;
+    assert_eq!(again.asked().await, approval, "the approval is open still");
+}
+
+#[tokio::test]
 async fn a_device_without_a_grant_gets_no_session() {
     let stage = Stage::following().await;
     let mut phone = stage.phone(2).await;
