@@ -3,6 +3,8 @@
 
 #[path = "processes/audit.rs"]
 mod audit;
+#[path = "processes/freeze.rs"]
+mod freeze;
 #[path = "processes/policy.rs"]
 mod policy;
 #[path = "support/scene.rs"]

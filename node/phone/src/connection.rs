@@ -97,6 +97,13 @@ pub enum Why {
     Stopped,
 }
 
+impl Why {
+    /// Whether the host itself said so, and only a person at its desk changes it.
+    pub const fn is_for_the_desk(self) -> bool {
+        matches!(self, Self::Expired | Self::SwitchedOff | Self::Frozen)
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

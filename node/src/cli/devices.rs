@@ -10,7 +10,7 @@ use farhelm_platform::lock::Lock;
 
 use super::grant::{self, Named};
 use super::home::HostHome;
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, freeze};
 use crate::host::control::{Client, ControlError, DeviceRow, Reply, Request};
 use crate::host::devices::{self, Devices as Book, now_ms};
 use crate::terminal::sanitize;
@@ -99,7 +99,7 @@ pub(super) async fn run(args: Devices, context: &Context) -> Result<(), Failure>
     }
 }
 
-async fn list(context: &Context) -> Result<(), Failure> {
+pub(super) async fn list(context: &Context) -> Result<(), Failure> {
     let devices = match ask(&Request::Devices { who: None }, context).await? {
         Some(Reply::Devices { devices }) => devices,
         Some(reply) => return Err(refused(reply)),
@@ -108,7 +108,11 @@ async fn list(context: &Context) -> Result<(), Failure> {
     if devices.is_empty() {
         context.note("No phone is paired. Pair one with `farhelm pair` while `farhelm host` runs.");
     }
-    devices.iter().try_for_each(|device| context.say(device, || row(device, SystemTime::now())))
+    devices.iter().try_for_each(|device| context.say(device, || row(device, SystemTime::now())))?;
+    if let Some(frozen) = freeze::standing(context).await? {
+        context.note(&format!("None of them can connect: {}.", freeze::because(&frozen)));
+    }
+    Ok(())
 }
 
 async fn show(who: &str, context: &Context) -> Result<(), Failure> {
@@ -186,7 +190,7 @@ fn warn(ownerless: bool, context: &Context) {
     }
 }
 
-fn refused(reply: Reply) -> Failure {
+pub(super) fn refused(reply: Reply) -> Failure {
     match reply {
         Reply::Refused { message, why } => Failure::new(why.into(), message),
         _ => ControlError::Language.into(),
@@ -211,13 +215,13 @@ pub(super) async fn ask(request: &Request, context: &Context) -> Result<Option<R
 }
 
 /// The book of a host that doesn't run, and the lock that keeps it from starting meanwhile.
-struct AtRest {
-    book: Book,
+pub(super) struct AtRest {
+    pub(super) book: Book,
     _lock: Lock,
 }
 
 impl AtRest {
-    fn open(context: &Context) -> Result<Self, Failure> {
+    pub(super) fn open(context: &Context) -> Result<Self, Failure> {
         let HostHome { identity, store, lock, .. } = HostHome::open(context, "farhelm devices")?;
         Ok(Self { book: Book::open(Arc::new(identity), Arc::new(store))?, _lock: lock })
     }

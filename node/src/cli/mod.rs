@@ -13,6 +13,7 @@ mod context;
 mod demo;
 mod devices;
 mod exit;
+mod freeze;
 mod grant;
 mod home;
 mod host;
@@ -68,6 +69,8 @@ enum Command {
     Config(config::Config),
     Pair(pair::Pair),
     Devices(devices::Devices),
+    Freeze(freeze::Freeze),
+    Thaw(freeze::Thaw),
     Phone(phone::Phone),
     Relay(relay::Relay),
     Policy(policy::Policy),
@@ -108,6 +111,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(args) => config::run(&args, &context),
         Command::Pair(args) => block_on(&context, pair::run(args, &context)),
         Command::Devices(args) => block_on(&context, devices::run(args, &context)),
+        Command::Freeze(_) => block_on(&context, freeze::freeze(&context)),
+        Command::Thaw(args) => block_on(&context, freeze::thaw(&args, &context)),
         Command::Phone(args) => block_on(&context, phone::run(args, &context)),
         Command::Relay(args) => block_on(&context, relay::run(args, &context)),
         Command::Policy(args) => policy::run(&args, &context),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use farhelm_core::policy::{Grant, Terms};
+use farhelm_store::FrozenBy;
 use futures::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
@@ -22,7 +23,7 @@ use super::devices::now_ms;
 use super::settings::{self, Setting, Settings};
 use super::{Error, Host};
 
-pub use rows::{DeviceRow, GrantRow, NodeIdText, OpenedRow, RelayRow, Why};
+pub use rows::{DeviceRow, FrozenRow, FrozenWhy, GrantRow, NodeIdText, OpenedRow, RelayRow, Why};
 
 /// The socket's name in the runtime directory.
 pub const SOCKET: &str = "control.sock";
@@ -76,6 +77,12 @@ pub enum Request {
         /// Its name, or the beginning or end of its id.
         who: String,
     },
+    /// Let no phone in, and have nothing done for any.
+    Freeze,
+    /// Let them in again.
+    Thaw,
+    /// Whether the host is frozen.
+    Frozen,
     /// The settings, from the file as it is now.
     Settings,
     /// Change a setting.
@@ -165,6 +172,18 @@ pub enum Reply {
         device: DeviceRow,
         /// Whether none of the paired devices is owner now.
         ownerless: bool,
+    },
+    /// Whether the host is frozen.
+    Frozen {
+        /// How, if it is.
+        frozen: Option<FrozenRow>,
+        /// Whether it wasn't before.
+        changed: bool,
+    },
+    /// It isn't frozen (any more).
+    Thawed {
+        /// How it was, if it was.
+        was: Option<FrozenRow>,
     },
     /// The settings.
     Settings {
@@ -321,6 +340,15 @@ async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
             host.revoke(device.key).await?;
             Reply::Revoked { device: DeviceRow::at(&device, now_ms()), ownerless: host.devices().is_ownerless()? }
         }
+        Request::Freeze => {
+            let changed = host.freeze(FrozenBy::Desk).await?;
+            Reply::Frozen { frozen: frozen(host)?, changed }
+        }
+        Request::Thaw => {
+            let was = host.thaw()?;
+            Reply::Thawed { was: was.map(|was| Ok::<_, Error>(FrozenRow::of(&was, &rows(host)?))).transpose()? }
+        }
+        Request::Frozen => Reply::Frozen { frozen: frozen(host)?, changed: false },
         Request::Settings => {
             host.settings().reload()?;
             Reply::Settings { settings: host.setting_rows() }
@@ -334,6 +362,16 @@ async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
             Reply::Refused { message, why: Why::Failed }
         }
     })
+}
+
+/// How this host is frozen, if it is.
+pub fn frozen(host: &Host) -> Result<Option<FrozenRow>, Error> {
+    let frozen = *host.devices().frozen().borrow();
+    frozen.map(|frozen| Ok(FrozenRow::of(&frozen, &rows(host)?))).transpose()
+}
+
+fn rows(host: &Host) -> Result<Vec<DeviceRow>, Error> {
+    Ok(host.devices().list()?.iter().map(|device| DeviceRow::at(device, now_ms())).collect())
 }
 
 /// Opens the folders of a device that may start threads in them.

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use farhelm_core::wire::envelope::HostState;
 use serde::Serialize;
 
+use super::super::freeze::because;
 use super::super::{Context, Failure};
 use crate::host::app_server::{How, State};
+use crate::host::control::{self, FrozenRow};
 use crate::host::folders::{Opened, Opening};
 use crate::host::{Config, Host};
 use crate::terminal::sanitize;
@@ -19,6 +21,7 @@ enum Event {
     Codex { ready: bool, text: String, desk_command: Option<String> },
     Opened { folder: String, startable: bool, text: String },
     Settings { fault: Option<String> },
+    Frozen { frozen: Option<FrozenRow> },
     Reachable { relays: Vec<String>, direct: Vec<String> },
     Stopping { running: Vec<String> },
 }
@@ -56,6 +59,7 @@ impl<'a> Report<'a> {
     pub(super) async fn follow(&self, host: &Host) -> Result<(), Failure> {
         let (mut codex, mut about, mut opened) = (host.codex(), host.about(), host.opened());
         let (mut fault, mut faulty) = (host.settings().fault(), None);
+        let (mut frozen, mut cold) = (host.devices().frozen(), None);
         let mut said = (None, None);
         let mut known = Vec::new();
         loop {
@@ -76,12 +80,18 @@ impl<'a> Report<'a> {
                 self.settings(now.clone())?;
                 faulty = now;
             }
+            let now = *frozen.borrow_and_update();
+            if cold != now {
+                self.frozen(control::frozen(host)?)?;
+                cold = now;
+            }
             tokio::select! {
                 () = self.context.stop.cancelled() => return Ok(()),
                 Ok(()) = codex.changed() => {}
                 Ok(()) = about.changed() => {}
                 Ok(()) = opened.changed() => {}
                 Ok(()) = fault.changed() => {}
+                Ok(()) = frozen.changed() => {}
                 else => return Ok(()),
             }
         }
@@ -120,6 +130,16 @@ impl<'a> Report<'a> {
         };
         let shown = sanitize::block(&text);
         self.context.say(&Event::Settings { fault }, || shown)
+    }
+
+    fn frozen(&self, frozen: Option<FrozenRow>) -> Result<(), Failure> {
+        let text = match &frozen {
+            Some(frozen) => {
+                format!("No phone can connect: {}.\n  → `farhelm thaw` lets them in again", because(frozen))
+            }
+            None => "Thawed: paired phones can connect again.".into(),
+        };
+        self.context.say(&Event::Frozen { frozen }, || text)
     }
 
     fn reachable(&self, reachable: &Reachable) -> Result<(), Failure> {

@@ -159,12 +159,17 @@ async fn visit<T>(
 }
 
 /// Waits until the host answers. A try that is still under way is let finish: an address that doesn't answer takes
-/// longer to fail than one that refuses.
+/// longer to fail than one that refuses. What only a person at the desk can change isn't waited for.
 async fn attach(host: &Host) -> Result<(), Failure> {
-    if host.live(RETRIES).await.is_ok() {
-        return Ok(());
-    }
     let mut state = host.state();
+    let is_answered = |state: &Connection| match state {
+        Connection::Connecting => false,
+        Connection::Away { why, .. } => why.is_for_the_desk(),
+        Connection::CatchingUp(_) | Connection::Live(_) | Connection::Removed { .. } => true,
+    };
+    if tokio::time::timeout(RETRIES, state.wait_for(is_answered)).await.is_ok() {
+        return Ok(host.live(Duration::ZERO).await.map(drop)?);
+    }
     let tried = state.wait_for(|state| !matches!(state, Connection::Connecting));
     let _ = tokio::time::timeout(PATIENCE, tried).await;
     Ok(host.live(Duration::ZERO).await.map(drop)?)

@@ -1,7 +1,7 @@
 //! Devices, grants and relays as people and scripts read them, and why something is refused.
 
 use farhelm_core::policy::{Folders, Grant, Right};
-use farhelm_store::offer;
+use farhelm_store::{Frozen, FrozenBy, offer};
 use serde::{Deserialize, Serialize};
 
 use crate::host::folders::Opened;
@@ -36,6 +36,48 @@ impl DeviceRow {
             last_seen_ms: device.last_seen_ms,
             grant: GrantRow::at(&device.grant, now_ms),
         }
+    }
+}
+
+/// How a host is frozen, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrozenRow {
+    /// Since when, in Unix milliseconds.
+    pub at_ms: u64,
+    /// Why.
+    pub by: FrozenWhy,
+}
+
+/// Who froze a host, or what did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FrozenWhy {
+    /// A person at the desk.
+    Desk,
+    /// An owner's phone.
+    Device {
+        /// Its key.
+        id: NodeIdText,
+        /// Its name, not sanitized; `None` if it isn't paired any more.
+        name: Option<String>,
+    },
+    /// The host itself, as an older state was put in its place.
+    Restored,
+}
+
+impl FrozenRow {
+    /// How it is frozen, with the name of the device among these.
+    pub fn of(frozen: &Frozen, devices: &[DeviceRow]) -> Self {
+        let by = match frozen.by {
+            FrozenBy::Desk => FrozenWhy::Desk,
+            FrozenBy::Restored => FrozenWhy::Restored,
+            FrozenBy::Device(key) => {
+                let id = key.to_string();
+                let name = devices.iter().find(|device| device.id == id).map(|device| device.name.clone());
+                FrozenWhy::Device { id, name }
+            }
+        };
+        Self { at_ms: frozen.at_ms, by }
     }
 }
 
