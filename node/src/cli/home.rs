@@ -11,13 +11,13 @@ use farhelm_store::{Audit, Journal, Store};
 use super::{Context, Exit, Failure};
 
 /// The key's file: 32 bytes, the Ed25519 seed.
-const KEY: &str = "identity.key";
+pub(super) const KEY: &str = "identity.key";
 
 /// The store's file.
-const STORE: &str = "host.redb";
+pub(super) const STORE: &str = "host.redb";
 
 /// The file of what is on its way to phones and from them.
-const JOURNAL: &str = "journal.redb";
+pub(super) const JOURNAL: &str = "journal.redb";
 
 /// The file of what phones had the host do.
 pub(super) const AUDIT: &str = "audit.log";

@@ -12,6 +12,7 @@ mod config;
 mod context;
 mod demo;
 mod devices;
+mod doctor;
 mod exit;
 mod freeze;
 mod grant;
@@ -75,6 +76,7 @@ enum Command {
     Relay(relay::Relay),
     Policy(policy::Policy),
     Audit(audit::Audit),
+    Doctor(doctor::Doctor),
     Bench(bench::Bench),
     Completions(completions::Completions),
     Man(man::Man),
@@ -117,6 +119,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Relay(args) => block_on(&context, relay::run(args, &context)),
         Command::Policy(args) => policy::run(&args, &context),
         Command::Audit(args) => audit::run(&args, &context),
+        Command::Doctor(args) => doctor::run(&args, &context),
         Command::Bench(args) => block_on(&context, bench::run(args, &context)),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

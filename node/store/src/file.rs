@@ -45,17 +45,8 @@ pub(crate) fn open(path: &Path, layout: &Layout) -> Result<Database, OpenError> 
 
 /// Opens a file that was there: if it is gone, an empty one in its place would be a lie.
 pub(crate) fn open_again(path: &Path, layout: &Layout) -> Result<Database, OpenError> {
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|source| io_error("open", path, source))?;
-    let mode = file.metadata().map_err(|source| io_error("examine", path, source))?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(OpenError::TooOpen { path: path.to_owned(), mode });
-    }
-    match file.try_lock_shared() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => return Err(io_error("lock", path, source)),
-    }
-    let found = examine(path, &file, layout)?;
+    let file = entered(path, OpenOptions::new().read(true).write(true))?;
+    let (found, _) = examine(path, &file, layout)?;
     file.unlock().map_err(|source| io_error("unlock", path, source))?;
     let database = FileBackend::new(file).and_then(|backend| builder().create_with_backend(backend));
     let database = database.map_err(|error| failure(path, error, layout))?;
@@ -63,6 +54,26 @@ pub(crate) fn open_again(path: &Path, layout: &Layout) -> Result<Database, OpenE
         layout.migrate(&database, found).map_err(|error| not_migrated(path, error, layout))?;
     }
     Ok(database)
+}
+
+/// The file as it would be after opening it, in memory only: it isn't touched, and nobody opens it meanwhile.
+pub(crate) fn look(path: &Path, layout: &Layout) -> Result<Database, OpenError> {
+    let file = entered(path, OpenOptions::new().read(true))?;
+    examine(path, &file, layout).map(|(_, database)| database)
+}
+
+/// A file that only we may read, and that nobody writes to for as long as it is open here or until it is unlocked.
+fn entered(path: &Path, how: &OpenOptions) -> Result<File, OpenError> {
+    let file = how.open(path).map_err(|source| io_error("open", path, source))?;
+    let mode = file.metadata().map_err(|source| io_error("examine", path, source))?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(OpenError::TooOpen { path: path.to_owned(), mode });
+    }
+    match file.try_lock_shared() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(io_error("lock", path, source)),
+    }
 }
 
 fn builder() -> Builder {
@@ -108,8 +119,9 @@ fn build_empty(file: File, layout: &Layout) -> io::Result<()> {
     })
 }
 
-/// Checks every page and the schema, and that it can be migrated if it must be. Returns the schema that it has.
-fn examine(path: &Path, file: &File, layout: &Layout) -> Result<u64, OpenError> {
+/// Checks every page and the schema, and that it can be migrated if it must be. Returns the schema that it has, and what
+/// it would be with the newest, in memory.
+fn examine(path: &Path, file: &File, layout: &Layout) -> Result<(u64, Database), OpenError> {
     let shadow = file.try_clone().and_then(Shadow::new).map_err(|source| io_error("read", path, source))?;
     if shadow.len().is_ok_and(|length| length == 0) {
         return Err(OpenError::Foreign { path: path.to_owned() });
@@ -122,9 +134,9 @@ fn examine(path: &Path, file: &File, layout: &Layout) -> Result<u64, OpenError> 
         Some(found) if found > known => Err(OpenError::Newer { path: path.to_owned(), found, known }),
         Some(found) if found < known => {
             layout.migrate(&database, found).map_err(|error| not_migrated(path, error, layout))?;
-            Ok(found)
+            Ok((found, database))
         }
-        Some(found) => Ok(found),
+        Some(found) => Ok((found, database)),
     }
 }
 

@@ -48,6 +48,11 @@ impl Held {
         Ok(Self { path: Some(path.to_owned()), layout, opened: Opened::first(database) })
     }
 
+    /// What opening the file would give, without touching it.
+    pub(crate) fn look(path: &Path, layout: &'static Layout) -> Result<Self, OpenError> {
+        Ok(Self { path: None, layout, opened: Opened::first(file::look(path, layout)?) })
+    }
+
     pub(crate) fn in_memory(layout: &'static Layout) -> Result<Self, Error> {
         Self::on(Database::builder().create_with_backend(InMemoryBackend::new())?, layout)
     }

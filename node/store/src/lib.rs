@@ -84,4 +84,9 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Held::open(path, &LAYOUT).map(|held| Self { held })
     }
+
+    /// What [`open`](Self::open) would give of a file that is there, to look at: changes are made in memory only.
+    pub fn look(path: &Path) -> Result<Self, OpenError> {
+        Held::look(path, &LAYOUT).map(|held| Self { held })
+    }
 }

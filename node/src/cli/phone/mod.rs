@@ -32,6 +32,11 @@ use super::{Context, Exit, Failure};
 use key_store::Files;
 
 /// How long a command waits for its host to answer.
+/// Where the phone keeps its key and what it knows of hosts, below the state directory.
+pub(super) const DIRECTORY: &str = "phone";
+/// The phone's journal, beside it.
+pub(super) const JOURNAL: &str = "phone-journal.redb";
+
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How long a host is tried again that can't be reached: a relay may just be coming back.
@@ -125,9 +130,9 @@ pub(super) async fn run(args: Phone, context: &Context) -> Result<(), Failure> {
 async fn open(context: &Context, rename: Option<&str>) -> Result<Client, Failure> {
     let directories = context.directories()?;
     directories.prepare()?;
-    let store = Arc::new(Files::at(directories.state().join("phone")));
+    let store = Arc::new(Files::at(directories.state().join(DIRECTORY)));
     let name = device_name(&store, rename).await.map_err(|error| Failure::new(Exit::State, error))?;
-    let journal = Some(directories.state().join("phone-journal.redb"));
+    let journal = Some(directories.state().join(JOURNAL));
     Ok(Client::open(Config { journal, ..Config::new(name) }, store).await?)
 }
 

@@ -106,6 +106,11 @@ impl Journal {
         Held::open(path, &tables::LAYOUT).map(|held| Self { held })
     }
 
+    /// What [`open`](Self::open) would give of a file that is there, to look at: changes are made in memory only.
+    pub fn look(path: &Path) -> Result<Self, OpenError> {
+        Held::look(path, &tables::LAYOUT).map(|held| Self { held })
+    }
+
     /// One that forgets with the process.
     pub fn in_memory() -> Result<Self, Error> {
         Held::in_memory(&tables::LAYOUT).map(|held| Self { held })

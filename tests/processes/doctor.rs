@@ -1,0 +1,96 @@
+//! What `farhelm doctor --state` says of what real programs left behind, and of what was then done to it.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::scene::{Ended, Scene, text};
+
+/// A host that a phone had run a command, another phone was removed from, and that has ended since.
+fn used() -> Scene {
+    let scene = Scene::set();
+    let host = scene.host(&[]);
+    scene.pair("phone");
+    scene.pair("gone");
+    let asked = scene.ask("phone", "ESCALATE cmd=touch a.txt");
+    scene.done("phone", &["phone", "approve", "--digest", &text(&asked["digest"]), "--yes"]);
+    scene.done("desk", &["devices", "revoke", "gone"]);
+    let during = scene.done("desk", &["doctor", "--state"]);
+    assert_eq!(
+        (&found(&during, "devices")["found"], &found(&during, "record")["found"]),
+        (&"in-use".into(), &"ok".into())
+    );
+    assert_eq!(host.stop(Signal::TERM).code, 0);
+    scene
+}
+
+fn found<'a>(ended: &'a Ended, what: &str) -> &'a Value {
+    ended.events.iter().find(|event| event["what"] == what).unwrap_or_else(|| panic!("{what}: {:?}", ended.events))
+}
+
+/// What is wrong with one thing, and that nothing is wrong with others.
+fn wrong(scene: &Scene, what: &str) -> String {
+    let ended = scene.run("desk", &["doctor", "--state"]);
+    assert_eq!(ended.code, 19, "{:?}", ended.events);
+    assert_eq!(found(&ended, what)["found"], "bad", "{:?}", ended.events);
+    text(&found(&ended, what)["says"])
+}
+
+#[test]
+fn what_is_in_order_is_said_so_and_not_touched() {
+    let scene = used();
+    let kept = |name: &str| fs::read(scene.path("desk").join(name)).expect("a file");
+    let files = ["host.redb", "journal.redb", "audit.log", "audit.log.head", "identity.key"];
+    let before = files.map(kept);
+    let whole = scene.done("desk", &["doctor", "--state"]);
+    assert!(
+        whole.events.iter().all(|event| event["found"] == "ok" || event["found"] == "absent"),
+        "{:?}",
+        whole.events
+    );
+    assert!(text(&found(&whole, "devices")["says"]).starts_with("1 paired"), "{:?}", whole.events);
+    assert_eq!(files.map(kept), before);
+    let phone = scene.done("phone", &["doctor"]);
+    assert_eq!(
+        (&found(&phone, "what waits for hosts")["found"], &found(&phone, "key")["found"]),
+        (&"ok".into(), &"absent".into())
+    );
+    assert_eq!(scene.run("nobody", &["doctor"]).code, 15);
+    scene.done("desk", &["freeze"]);
+    assert_eq!(found(&scene.done("desk", &["doctor"]), "devices")["found"], "odd");
+}
+
+#[test]
+fn what_was_done_to_it_is_named_with_what_to_do() {
+    let scene = used();
+    let path = |name: &str| -> PathBuf { scene.path("desk").join(name) };
+    let mode = |name: &str, mode| fs::set_permissions(path(name), Permissions::from_mode(mode)).expect("ours");
+    mode("journal.redb", 0o640);
+    assert!(wrong(&scene, "files").contains("chmod 600"));
+    mode("journal.redb", 0o600);
+
+    // One byte in the middle of each file.
+    for (name, what) in [("host.redb", "devices"), ("journal.redb", "what waits for phones"), ("audit.log", "record")] {
+        let whole = fs::read(path(name)).expect("ours");
+        let mut changed = whole.clone();
+        let at = if name == "audit.log" { whole.len() - 1 } else { 0 };
+        changed[at] ^= 1;
+        fs::write(path(name), &changed).expect("ours");
+        wrong(&scene, what);
+        fs::write(path(name), whole).expect("ours");
+    }
+    scene.done("desk", &["doctor"]);
+
+    // Another host's key, and none.
+    let key = fs::read(path("identity.key")).expect("ours");
+    fs::write(path("identity.key"), [7; 32]).expect("ours");
+    assert!(wrong(&scene, "devices").contains("two hosts"));
+    fs::remove_file(path("identity.key")).expect("ours");
+    assert!(wrong(&scene, "devices").contains("restore it"));
+    fs::write(path("identity.key"), key).expect("ours");
+    mode("identity.key", 0o600);
+    scene.done("desk", &["doctor"]);
+}
