@@ -156,7 +156,7 @@ fn look_through(store: &Store, host: NodeId) -> Result<(Found, String), farhelm_
     let (devices, removed, now) = (store.devices()?, store.tombstones()?, now_ms());
     for key in &removed {
         let tombstone = store.tombstone(*key)?;
-        if !tombstone.is_some_and(|tombstone| tombstone.verify(host, *key).is_ok()) {
+        if tombstone.is_none_or(|tombstone| tombstone.verify(host, *key).is_err()) {
             let says =
                 format!("that {key} was removed is not signed by this host; key and devices belong to two hosts");
             return Ok((Found::Bad, says));
