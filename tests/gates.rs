@@ -250,3 +250,46 @@ fn no_file_names_the_place_it_was_written_in() {
         assert!(found.is_none(), "{} names {found:?}", path.display());
     }
 }
+
+/// What stands in backticks in the last column of a table of `node/SECURITY.md`.
+fn named_in_security() -> Vec<String> {
+    let page = fs::read_to_string(root().join("node/SECURITY.md")).expect("the page");
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.ends_with("shown by |"));
+    let cells = rows.map(|row| row.trim_end_matches('|').rsplit('|').next().expect("a cell").to_owned());
+    cells
+        .flat_map(|cell| {
+            let names: Vec<_> = cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+            assert!(!names.is_empty(), "nothing shows {cell:?}");
+            names
+        })
+        .collect()
+}
+
+/// The names of all tests: functions under an attribute that makes them one, and those of proptest.
+fn tests() -> std::collections::BTreeSet<String> {
+    let mut found = std::collections::BTreeSet::new();
+    for source in ["node", "mobile-ffi", "tests"].iter().flat_map(|folder| sources(folder)) {
+        let mut is_test = false;
+        for line in source.text.lines().map(str::trim) {
+            match line {
+                "#[test]" => is_test = true,
+                _ if line.starts_with("#[tokio::test") => is_test = true,
+                _ if line.starts_with("#[") || line.starts_with("//") => {}
+                _ => {
+                    let name = line.trim_start_matches("async ").strip_prefix("fn ").filter(|_| is_test);
+                    found.extend(name.and_then(|rest| rest.split('(').next()).map(str::to_owned));
+                    is_test = false;
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_row_of_the_threat_model_is_shown_by_tests_that_there_are() {
+    let (named, tests) = (named_in_security(), tests());
+    assert!(named.len() > 50, "{} names", named.len());
+    let missing: Vec<_> = named.iter().filter(|name| !tests.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
