@@ -143,6 +143,9 @@ impl Gate {
         if !self.admission.as_ref().is_some_and(|a| a.offer_open) {
             self.vouched.clear();
         }
+        // Who was paired again since its last visit may be told at once when it is removed again.
+        let still_revoked = |peer: &NodeId| self.admission.as_ref().is_some_and(|a| a.revoked.contains(peer));
+        self.visits.retain(|peer, _| still_revoked(peer));
         let was_listed =
             |peer: &NodeId| before.as_ref().is_some_and(|a| a.paired.contains(peer) || a.relays.contains(peer));
         let dropped: HashSet<_> = self.guests.values().map(|g| g.peer).filter(was_listed).collect();
@@ -189,15 +192,16 @@ impl Gate {
 
     fn standing(&self, peer: NodeId) -> Option<Standing> {
         let Some(admission) = &self.admission else { return Some(Standing::Known) };
+        let stranger = if self.vouched.contains(&peer) { Standing::Vouched } else { Standing::Stranger };
+        // While a ticket is out it may be theirs, to pair again: they get what any stranger gets.
         if admission.revoked.contains(&peer) {
-            return Some(Standing::Revoked);
+            return Some(if admission.offer_open { stranger } else { Standing::Revoked });
         }
         let listed = admission.paired.contains(&peer) || admission.relays.contains(&peer);
         let dialled = || self.guests.values().any(|g| g.peer == peer && g.outbound);
         if listed || self.relays.contains(&peer) || dialled() {
             return Some(Standing::Known);
         }
-        let stranger = if self.vouched.contains(&peer) { Standing::Vouched } else { Standing::Stranger };
         admission.offer_open.then_some(stranger)
     }
 
@@ -224,6 +228,8 @@ impl Gate {
                     (guest.standing, guest.until) = (Standing::Known, None);
                     change.promote.push(id);
                 }
+                // Who came for its tombstone goes on as who may pair; its time runs on.
+                (Standing::Revoked, Some(after)) => guest.standing = after,
                 // Whatever was told a known peer can't be untold on the same connection; it may come back as a guest.
                 _ => change.close.push(id),
             }
@@ -410,6 +416,36 @@ mod tests {
         let visit: Vec<_> = (0..10).map(|n| arrive(&mut gate, n, 1, now).is_ok()).collect();
         assert_eq!(visit.iter().filter(|taken| **taken).count(), CONNECTIONS_A_VISIT as usize);
         assert!(visit.is_sorted_by(|a, b| a >= b), "the first ones");
+    }
+
+    #[test]
+    fn a_revoked_device_pairs_again_while_an_offer_is_open_as_any_stranger() {
+        let revoked = |offer_open| Admission { revoked: [node(1)].into(), offer_open, ..paired(&[]) };
+        let (mut gate, now) = gate(revoked(false));
+        assert_eq!(arrive(&mut gate, 1, 1, now), Ok(Standing::Revoked));
+        // Long after its visit is over, and long before its next one.
+        assert_eq!(gate.set_admission(Some(revoked(true))), Change::default());
+        let later = now + Duration::from_secs(30);
+        assert_eq!(arrive(&mut gate, 2, 1, later), Ok(Standing::Stranger));
+        gate.vouch(node(1));
+        assert_eq!(gate.expired(later + Duration::from_secs(60)), [], "while a person compares the words");
+        let mut change = gate.set_admission(Some(paired(&[1])));
+        change.promote.sort();
+        assert_eq!(change, Change { promote: vec![id(1), id(2)], close: vec![] });
+    }
+
+    #[test]
+    fn a_device_that_was_paired_again_and_is_revoked_again_is_told_at_once() {
+        let revoked = || Admission { revoked: [node(1)].into(), ..paired(&[]) };
+        let (mut gate, now) = gate(revoked());
+        for n in 0..10 {
+            let _ = arrive(&mut gate, n, 1, now);
+            gate.closed(id(n));
+        }
+        assert_eq!(arrive(&mut gate, 10, 1, now), Err(Refusal::Revoked));
+        gate.set_admission(Some(paired(&[1])));
+        gate.set_admission(Some(revoked()));
+        assert_eq!(arrive(&mut gate, 11, 1, now), Ok(Standing::Revoked));
     }
 
     #[test]

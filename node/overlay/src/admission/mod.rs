@@ -5,7 +5,7 @@
 //! | relay, paired node, whoever we dialled ourselves | always | everything |
 //! | unpaired, while an offer is open | three connections (circuit, TCP, QUIC, dialled at once), closed after [`Limits::stranger`] unless vouched for | the session protocol |
 //! | unpaired and vouched for (its gate verified) | six connections, till the offer ends | the session protocol |
-//! | revoked | one visit a minute (a few connections, as a phone dials its paths at once), closed after [`Limits::stranger`] | the session protocol, to fetch its tombstone |
+//! | revoked, while no offer is open (else as unpaired, to pair again) | one visit a minute (a few connections, as a phone dials its paths at once), closed after [`Limits::stranger`] | the session protocol, to fetch its tombstone |
 //! | anybody else | never | a finished Noise or TLS handshake, then nothing |
 //!
 //! "The session protocol" means: no identify (addresses, versions, protocols), no DCUtR, no relay client. Ping stays,
