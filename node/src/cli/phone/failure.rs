@@ -2,7 +2,7 @@
 
 use farhelm_phone::{DecideError, Error, OpenError, PairError, RecordsError};
 
-use crate::cli::{Exit, Failure};
+use crate::cli::{Exit, Failure, when};
 use crate::terminal::ticket;
 
 impl From<OpenError> for Failure {
@@ -53,6 +53,9 @@ impl From<PairError> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        if let Error::Removed { at_ms } = error {
+            return Self::new(Exit::Refused, was_removed(at_ms));
+        }
         let code = match error {
             Error::Policy(_) | Error::Removed { .. } => Exit::Refused,
             Error::CodexAway(_) => Exit::CodexAway,
@@ -90,4 +93,10 @@ impl From<DecideError> for Failure {
         };
         Self::new(code, error)
     }
+}
+
+/// When it was removed, by the clock on this wall, and what to do.
+pub(super) fn was_removed(at_ms: u64) -> String {
+    let on = when::shown(at_ms);
+    format!("this phone was removed at the desk on {on}; pair again with `farhelm pair` there")
 }

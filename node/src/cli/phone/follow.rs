@@ -10,7 +10,7 @@ use farhelm_phone::{Connection, Error, Event, Host, ThreadWatch, Truth, Via};
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{Context, Exit, Failure, Which, report, threads, visit};
+use super::{Context, Exit, Failure, Which, failure, report, threads, visit};
 use crate::terminal::{approval, question, sanitize, thread};
 
 /// Follow a thread, or all that waits for a person, until Ctrl-C
@@ -118,7 +118,7 @@ fn say_connection(connection: &Connection, context: &Context) -> Result<(), Fail
             }
         },
         Connection::Away { why, .. } => format!("Not connected: {why}."),
-        Connection::Removed { .. } => "This phone was removed at the desk; pair again.".into(),
+        Connection::Removed { at_ms } => format!("Not connected: {}.", failure::was_removed(*at_ms)),
     })
 }
 
