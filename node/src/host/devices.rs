@@ -217,7 +217,11 @@ impl Devices {
     pub fn offer(&self, lifetime: Duration, terms: &Terms) -> Result<(TicketSecret, u64), Error> {
         let secret = TicketSecret::generate(&mut rand::rng());
         let expires_ms = now_ms() + lifetime.as_millis() as u64;
-        self.change(|store| Ok(store.open_offer(&secret, expires_ms, terms)?))?;
+        self.change(|store| {
+            // A host that runs for months forgets old ones, too.
+            store.prune_offers(now_ms())?;
+            Ok(store.open_offer(&secret, expires_ms, terms)?)
+        })?;
         Ok((secret, expires_ms))
     }
 
