@@ -7,6 +7,10 @@ mod again;
 mod guests;
 #[path = "devices/pairing.rs"]
 mod pairing;
+#[path = "devices/revocation.rs"]
+mod revocation;
+#[path = "devices/rogue.rs"]
+mod rogue;
 #[path = "support/scene.rs"]
 #[expect(dead_code, reason = "other suites use the rest")]
 mod scene;
