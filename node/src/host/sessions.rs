@@ -8,6 +8,7 @@ use std::time::Duration;
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::{Refusal, TicketId};
 use farhelm_core::policy::{self, Effect, Grant};
+use farhelm_core::session::PairingSecret;
 use farhelm_core::session::handshake::Pair;
 use farhelm_core::session::host::{Authenticated, Claim, Hello, Return};
 use farhelm_core::wire::envelope::{CloseReason, Envelope, FailedBy, Failure, Request, Response};
@@ -115,16 +116,21 @@ impl Sessions {
         let slot = half_open.try_acquire_owned().map_err(|_| Refused::Busy)?;
         let mut wire = Wire::new(stream);
         let hello = wire.receive().await?;
-        let channel = match Hello::read(&hello, self.identity.node_id(), peer)? {
+        let (channel, secret) = match Hello::read(&hello, self.identity.node_id(), peer)? {
             Hello::Pair(claim) => self.pair(wire, claim).await?,
             Hello::Resume(back) => self.resume(wire, back, peer).await?,
         };
         drop(slot);
-        self.serve(channel, stop).await;
+        self.serve(channel, &secret, stop).await;
         Ok(())
     }
 
-    async fn resume<S>(&self, mut wire: Wire<S>, back: Return, peer: NodeId) -> Result<Channel, Refused>
+    async fn resume<S>(
+        &self,
+        mut wire: Wire<S>,
+        back: Return,
+        peer: NodeId,
+    ) -> Result<(Channel, PairingSecret), Refused>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -146,7 +152,7 @@ impl Sessions {
         let (session, answer) = known.accept(&self.name)?;
         wire.send_frame(&answer).await?;
         self.devices.saw(peer)?;
-        Ok(Channel::start(wire, session))
+        Ok((Channel::start(wire, session), secret))
     }
 
     /// Why a device that was paired once gets no session now.
@@ -161,7 +167,7 @@ impl Sessions {
         })
     }
 
-    async fn pair<S>(&self, mut wire: Wire<S>, claim: Claim) -> Result<Channel, Refused>
+    async fn pair<S>(&self, mut wire: Wire<S>, claim: Claim) -> Result<(Channel, PairingSecret), Refused>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -188,9 +194,10 @@ impl Sessions {
             }
         }
         // The device is stored. If the answer doesn't arrive, a resume finishes it.
+        let secret = known.pairing_secret();
         let (session, answer) = known.accept(&self.name)?;
         wire.send_frame(&answer).await?;
-        Ok(Channel::start(wire, session))
+        Ok((Channel::start(wire, session), secret))
     }
 
     /// Takes the ticket, asks the desk, and stores the device.
@@ -216,6 +223,8 @@ impl Sessions {
             Verdict::No => return Ok(Err(Away { refusal: Refusal::Declined, voids: true })),
         }
         let device = self.devices.complete(ticket, phone, name, known.pairing_secret(), (shown, otherwise))?;
+        // Where it was paired before: whoever has a stream under the older secret has it no longer.
+        self.logs.end_paths(phone).await;
         desk.tell(Event::Paired { name: device.name, device: phone, grant: device.grant });
         Ok(Ok(()))
     }
@@ -227,15 +236,25 @@ impl Sessions {
     }
 
     /// Carries envelopes until the path, the device or the host ends.
-    async fn serve(&self, mut channel: Channel, stop: CancellationToken) {
+    async fn serve(&self, mut channel: Channel, secret: &PairingSecret, stop: CancellationToken) {
         let device = channel.peer();
-        let reason = match self.begin(&mut channel, device).await {
+        let begun = self.begin(&mut channel, device).await;
+        let reason = match begun.and_then(|path| self.is_paired_by(device, secret).map(|()| path)) {
             Ok(path) if path.is_superseded() => acknowledged_only(&mut channel, path).await,
             Ok(path) => return self.serve_on(channel, path, stop).await,
             Err(reason) => reason,
         };
         if let Some(reason) = reason {
             channel.close(reason).await;
+        }
+    }
+
+    /// A removal, or a new pairing, is stored and then cuts what is attached. One that came before found nothing to cut.
+    fn is_paired_by(&self, device: NodeId, secret: &PairingSecret) -> Result<(), Option<CloseReason>> {
+        match self.devices.secret(device) {
+            Ok(Some(current)) if current == *secret => Ok(()),
+            Ok(None) => Err(Some(CloseReason::Revoked)),
+            _ => Err(None),
         }
     }
 
@@ -264,11 +283,6 @@ impl Sessions {
         let Ok(mut attached) = self.bridge.attach(device, channel.sender(), path.line()).await else {
             return channel.close(CloseReason::Stopping).await;
         };
-        // A removal is stored, then cuts what is attached. One that came in between found nothing to cut.
-        if !matches!(self.devices.secret(device), Ok(Some(_))) {
-            attached.detach().await;
-            return channel.close(CloseReason::Revoked).await;
-        }
         let mut gaps = channel.gaps();
         let mut reads = Reads::default();
         let reason = loop {

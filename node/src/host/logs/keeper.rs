@@ -74,6 +74,10 @@ pub(super) enum Command {
         device: NodeId,
         reply: oneshot::Sender<()>,
     },
+    EndPaths {
+        device: NodeId,
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// A path that has begun.
@@ -199,6 +203,10 @@ impl Keeper {
                 self.end_paths(device, Some(CloseReason::Revoked));
                 batch.changes.push(Change::Forget(device));
                 batch.due.push(Due::Forgotten(reply));
+            }
+            Command::EndPaths { device, reply } => {
+                self.end_paths(device, None);
+                let _ = reply.send(());
             }
         }
     }

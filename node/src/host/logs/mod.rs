@@ -164,6 +164,14 @@ impl Logs {
         }
     }
 
+    /// Ends every path of a device, which may come back at once. On return nothing of them is taken any more.
+    pub async fn end_paths(&self, device: NodeId) {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.send(Command::EndPaths { device, reply }).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
     fn tell(&self, command: Command) {
         if self.commands.try_send(command).is_err() {
             self.overrun.store(true, Ordering::Release);
