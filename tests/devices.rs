@@ -14,6 +14,8 @@ mod rogue;
 #[path = "support/scene.rs"]
 #[expect(dead_code, reason = "other suites use the rest")]
 mod scene;
+#[path = "devices/weak_spots.rs"]
+mod weak_spots;
 
 use scene::{Scene, Terminal};
 use serde_json::Value;

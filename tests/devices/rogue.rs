@@ -12,7 +12,7 @@ use farhelm_core::session::log::{LogId, Position};
 use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{Attach, DecisionRefusal, Entry, Logged, Watch};
 use farhelm_overlay::channel::{self, Channel};
-use farhelm_overlay::{Config, Endpoint, Route, Stream};
+use farhelm_overlay::{Config, Endpoint, Path, Route, Stream, Via};
 use serde_bytes::{ByteArray, ByteBuf};
 use tokio::time::timeout;
 
@@ -23,41 +23,53 @@ pub(crate) struct Stranger {
     pub(crate) identity: Identity,
     pub(crate) host: NodeId,
     ticket: Ticket,
+    name: String,
     endpoint: Endpoint,
 }
 
 impl Stranger {
     /// One that has read a ticket, or taken its addresses from elsewhere.
     pub(crate) fn new(seed: u8, ticket: &str) -> Self {
+        Self::called("rogue", seed, ticket)
+    }
+
+    /// The same, by the name that it gives itself. It listens nowhere, so nobody can reach it in another way.
+    pub(crate) fn called(name: &str, seed: u8, ticket: &str) -> Self {
         let ticket = Ticket::decode(ticket).expect("a ticket");
         let mut config = Config::new(Identity::from_seed(&[seed; 32]));
         config.listen = Vec::new();
         let (endpoint, _) = Endpoint::start(config).expect("a node");
-        Self { identity: Identity::from_seed(&[seed; 32]), host: ticket.host, ticket, endpoint }
+        Self { identity: Identity::from_seed(&[seed; 32]), host: ticket.host, ticket, name: name.to_owned(), endpoint }
     }
 
     /// A stream to the host, if it is let in.
     pub(crate) async fn stream(&self) -> Option<Stream> {
+        Some(self.path().await?.1)
+    }
+
+    async fn path(&self) -> Option<(Path, Stream)> {
         let reached = self.endpoint.connect(self.host, self.ticket.addresses_of_host());
         timeout(PATIENCE, reached).await.expect("an end").ok()?;
         let opened = self.endpoint.open(self.host, Route::Best);
-        Some(timeout(PATIENCE, opened).await.expect("an end").ok()?.1)
+        timeout(PATIENCE, opened).await.expect("an end").ok()
     }
 
     /// Uses the ticket; a desk with `--yes` lets it in.
     pub(crate) async fn pair(self) -> Result<Rogue, channel::Error> {
-        let stream = self.stream().await.expect("the door is open");
-        let pairing = channel::pair(stream, &self.identity, self.host, &self.ticket.secret, "rogue").await?;
+        let (path, stream) = self.path().await.expect("the door is open");
+        let pairing = channel::pair(stream, &self.identity, self.host, &self.ticket.secret, &self.name).await?;
         let secret = pairing.pairing_secret();
         let (channel, _) = pairing.finish(PATIENCE).await?;
         let log = ByteArray::new(rand::random());
-        Ok(Rogue { stranger: self, secret, log, generation: 0, said: 0, channel }.attached().await)
+        Ok(Rogue { stranger: self, secret, log, via: path.via, generation: 0, said: 0, channel }.attached().await)
     }
 }
 
 /// A paired one with a session.
 pub(crate) struct Rogue {
     pub(crate) stranger: Stranger,
+    /// What carried its pairing, and its session until it resumes.
+    pub(crate) via: Via,
     secret: PairingSecret,
     log: LogId,
     generation: u64,
