@@ -26,11 +26,14 @@ pub enum Label {
     Tombstone,
     /// How far a host's audit chain goes (§6.9).
     AuditHead,
+    /// How often a host has taken something away from a device (§6.8).
+    RevocationEpoch,
 }
 
 impl Label {
     /// Every label there is, for the test that none is a prefix of another.
-    pub const ALL: [Self; 5] = [Self::HostHello, Self::PhoneAuth, Self::Decision, Self::Tombstone, Self::AuditHead];
+    pub const ALL: [Self; 6] =
+        [Self::HostHello, Self::PhoneAuth, Self::Decision, Self::Tombstone, Self::AuditHead, Self::RevocationEpoch];
 
     /// The text as it is signed.
     pub const fn as_str(self) -> &'static str {
@@ -40,6 +43,7 @@ impl Label {
             Self::Decision => "farhelm/1 decision",
             Self::Tombstone => "farhelm/1 tombstone",
             Self::AuditHead => "farhelm/1 audit-head",
+            Self::RevocationEpoch => "farhelm/1 revocation-epoch",
         }
     }
 }

@@ -1,7 +1,10 @@
-//! Pairing: what the QR carries, how an offer may end, and what a removed phone is shown.
+//! Pairing: what the QR carries, how an offer may end, what a removed phone is shown, and what the others keep
+//! of removals.
 
+mod revocation_epoch;
 pub mod ticket;
 
+pub use revocation_epoch::RevocationEpoch;
 pub use ticket::{Ticket, TicketId, TicketSecret};
 
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
-//! `tombstone.json`: what a removed device is shown.
+//! `tombstone.json` and `revocation_epoch.json`: what a removed device is shown, and what the others keep.
 
 use serde::Serialize;
 
-use super::Tombstone;
+use super::{RevocationEpoch, Tombstone};
 use crate::identity::{Identity, Label, Signature};
 use crate::session::transcript::Transcript;
 use crate::vectors::{check, counting, diagnostic, hex};
@@ -64,4 +64,47 @@ fn a_tombstone_changed_in_any_part_is_refused() {
     bytes[0] ^= 1;
     let forged = Tombstone { signature: Signature::from_bytes(bytes), ..tombstone };
     assert!(forged.verify(host.node_id(), device).is_err());
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EpochVectors {
+    what: &'static str,
+    host_seed: String,
+    host: String,
+    statement: String,
+    signed_bytes: String,
+    cbor: String,
+    reads: String,
+}
+
+#[test]
+fn an_epoch_is_as_in_the_vectors() {
+    let host = Identity::from_seed(&counting(0x21));
+    let epoch = RevocationEpoch::sign(&host, 3, 1_800_000_000_000);
+    let statement = RevocationEpoch::statement(host.node_id(), epoch.number, epoch.at_ms);
+    let encoded = cbor::to_vec(&epoch);
+    let vectors = EpochVectors {
+        what: "A host's signed word on how often it has taken something away from a device.",
+        host_seed: hex(*host.seed()),
+        host: hex(host.node_id().as_bytes()),
+        statement: hex(statement),
+        signed_bytes: hex([b"farhelm/1 revocation-epoch\0", &statement[..]].concat()),
+        reads: diagnostic(&encoded),
+        cbor: hex(encoded),
+    };
+    check("revocation_epoch.json", include_str!("../../../../tests/vectors/revocation_epoch.json"), &vectors);
+}
+
+#[test]
+fn an_epoch_changed_in_any_part_is_refused() {
+    let (host, other) = (Identity::from_seed(&counting(0x21)), Identity::from_seed(&[9; 32]));
+    let epoch = RevocationEpoch::sign(&host, 3, 7);
+    assert!(epoch.verify(host.node_id()).is_ok());
+    assert!(epoch.verify(other.node_id()).is_err());
+    for changed in [RevocationEpoch { number: 4, ..epoch.clone() }, RevocationEpoch { at_ms: 8, ..epoch.clone() }] {
+        assert!(changed.verify(host.node_id()).is_err(), "{changed:?}");
+    }
+    let foreign = RevocationEpoch::sign(&other, 3, 7);
+    assert!(foreign.verify(host.node_id()).is_err());
 }

@@ -9,11 +9,13 @@ use serde_bytes::{ByteArray, ByteBuf};
 
 use super::stream::{Confirm, Delta, StreamOpen};
 use super::{cbor, limits};
+use crate::audit::Head;
 use crate::codex::approval::{Approval, Key, Outcome};
 use crate::codex::decision::SignedDecision;
 use crate::codex::question::{Answers, Question};
 use crate::codex::thread::{Thread, ThreadDigest, TurnStatus};
 use crate::identity::NodeId;
+use crate::pairing::RevocationEpoch;
 use crate::policy::{Entitlement, Rules};
 use crate::session::log::Position;
 use crate::session::rekey::Message as Rekeying;
@@ -63,6 +65,10 @@ pub enum Envelope {
     TurnEnded(TurnEnded),
     /// Host → phone: what a followed thread shows after all that was sent of it before this.
     Digest(ThreadDigest),
+    /// Host → phone: how far its record of what phones had done goes, to be kept.
+    AuditHead(Head),
+    /// Host → phone: its revocation epoch, to be kept. Phone → host: the highest one that it was shown.
+    RevocationEpoch(RevocationEpoch),
     /// Either way: are you there? Answered by `Pong` with the same number.
     Ping(Beat),
     /// Either way: the answer to `Ping`.
@@ -384,6 +390,8 @@ impl Envelope {
             Self::Rekeying(Rekeying::Rekeyed(body)) => encode(40, body),
             Self::Rekeying(Rekeying::Switch(body)) => encode(41, body),
             Self::Rekeying(Rekeying::Ask(body)) => encode(42, body),
+            Self::AuditHead(body) => encode(43, body),
+            Self::RevocationEpoch(body) => encode(44, body),
             Self::Unknown(kind) => encode(*kind, &()),
         }
     }
@@ -423,6 +431,8 @@ impl Envelope {
             40 => Self::Rekeying(Rekeying::Rekeyed(read(&body)?)),
             41 => Self::Rekeying(Rekeying::Switch(read(&body)?)),
             42 => Self::Rekeying(Rekeying::Ask(read(&body)?)),
+            43 => Self::AuditHead(read(&body)?),
+            44 => Self::RevocationEpoch(read(&body)?),
             unknown => Self::Unknown(unknown),
         })
     }

@@ -4,15 +4,19 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::audit::Chain;
 use crate::codex::approval::{Act, Change, Content};
 use crate::codex::decision::Decision;
 use crate::codex::question::{Ask, Choice};
 use crate::codex::thread::{Item, ItemKind, Progress, Status, Turn, TurnStatus};
 use crate::identity::Identity;
+use crate::pairing::RevocationEpoch;
 use crate::policy::Right;
 use crate::session::log::Heard;
 use crate::session::rekey::{Epoch, Share};
 use crate::vectors::{check, counting, diagnostic, hex, unhex};
+
+const AT_MS: u64 = 1_800_000_000_000;
 
 #[derive(Serialize)]
 struct Vectors {
@@ -180,7 +184,7 @@ fn logged(act: Option<ByteArray<16>>, envelope: Envelope) -> ByteBuf {
 
 /// At least one of every kind, and one of every form that differs.
 pub(crate) fn envelopes() -> Vec<Envelope> {
-    let id = ByteArray::new(counting(0x51));
+    let (id, host_key) = (ByteArray::new(counting(0x51)), Identity::from_seed(&counting(0x21)));
     let params = ByteBuf::from(r#"{"limit":20}"#);
     let notified = ByteBuf::from(r#"{"threadId":"t1","turnId":"u1","itemId":"i2","delta":"He"}"#);
     let signed = SignedDecision::sign(&device(), host(), &command(), Decision::Accept).unwrap();
@@ -231,6 +235,8 @@ pub(crate) fn envelopes() -> Vec<Envelope> {
         Envelope::Rekeying(Rekeying::Rekeyed(Share { epoch: 1, key: ByteArray::new(counting(0x61)) })),
         Envelope::Rekeying(Rekeying::Switch(Epoch { epoch: 1 })),
         Envelope::Rekeying(Rekeying::Ask(Epoch { epoch: 0 })),
+        Envelope::AuditHead(Chain::begin(host()).head(&host_key, AT_MS)),
+        Envelope::RevocationEpoch(RevocationEpoch::sign(&host_key, 3, AT_MS)),
     ]
 }
 
@@ -268,6 +274,8 @@ pub(crate) fn describe(envelope: &Envelope) -> (&'static str, &'static str) {
         Envelope::Rekeying(Rekeying::Rekeyed(_)) => ("Rekeyed", "host"),
         Envelope::Rekeying(Rekeying::Switch(_)) => ("Switch", "either"),
         Envelope::Rekeying(Rekeying::Ask(_)) => ("RekeyAsk", "host"),
+        Envelope::AuditHead(_) => ("AuditHead", "host"),
+        Envelope::RevocationEpoch(_) => ("RevocationEpoch", "either"),
         Envelope::Unknown(_) => ("Unknown", "nobody"),
     }
 }
