@@ -8,13 +8,14 @@
 
 use std::sync::Arc;
 
-use farhelm_core::audit::{Effect, Record, Text, digest};
+use farhelm_core::audit::{Effect, Head, Record, Text, digest};
 use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{Decided, DecisionRefusal, FailedBy, Failure, Response};
 use farhelm_store::journal::Stage;
 use farhelm_store::{Audit, Error, Store};
 use serde::Serialize;
 use serde_bytes::ByteArray;
+use tokio::sync::watch;
 use tracing::{error, warn};
 
 use super::devices::now_ms;
@@ -22,7 +23,10 @@ use super::logs::Work;
 
 /// Writes to the audit chain; to none, if it was made so. Clones share it.
 #[derive(Clone, Default)]
-pub struct Recorder(Option<(Arc<Audit>, Arc<Store>)>);
+pub struct Recorder {
+    chain: Option<(Arc<Audit>, Arc<Store>)>,
+    head: Arc<watch::Sender<Option<Head>>>,
+}
 
 /// An act that was recorded before it is carried out.
 #[derive(Debug, Default)]
@@ -31,21 +35,44 @@ pub struct Asked(Option<Record>);
 impl Recorder {
     /// Records in this chain; names and rights are those in the store.
     pub fn new(audit: Audit, store: Arc<Store>) -> Self {
-        Self(Some((Arc::new(audit), store)))
+        // Without a head, phones keep the one they have.
+        let head = audit.head(now_ms()).inspect_err(|error| warn!("the record has no head: {error}")).ok();
+        Self { chain: Some((Arc::new(audit), store)), head: Arc::new(watch::Sender::new(head)) }
+    }
+
+    /// How far the chain goes, signed, and its changes; none without a chain.
+    pub fn head(&self) -> watch::Receiver<Option<Head>> {
+        self.head.subscribe()
+    }
+
+    /// Says how far the chain goes. Of two acts at once the later head counts: phones take one that is older for a
+    /// record that was shortened.
+    fn publish(&self, head: Option<Head>) {
+        let seq = |head: &Option<Head>| head.as_ref().map(|head| head.seq);
+        self.head.send_if_modified(|now| {
+            let is_later = seq(&head) > seq(now);
+            if is_later {
+                *now = head;
+            }
+            is_later
+        });
     }
 
     /// Records what is asked. On an error it must not be carried out, and the answer says so.
     pub async fn asked(&self, work: &Work) -> Result<Asked, Box<Envelope>> {
-        let Some((audit, store)) = self.0.clone() else { return Ok(Asked(None)) };
+        let Some((audit, store)) = self.chain.clone() else { return Ok(Asked(None)) };
         let Some(record) = record(work) else { return Ok(Asked(None)) };
         let device = work.device;
         let written = blocking(move || {
             let known = store.device(device)?;
             let (name, right) = known.map(|known| (Text::cut(&known.name), known.grant.right)).unzip();
-            audit.append(Record { name, right, ..record })
+            append(&audit, Record { name, right, ..record })
         });
         match written.await {
-            Some(Ok(record)) => Ok(Asked(Some(record))),
+            Some(Ok((record, head))) => {
+                self.publish(head);
+                Ok(Asked(Some(record)))
+            }
             written => {
                 let why = written.and_then(Result::err).map(|error| error.to_string()).unwrap_or_default();
                 error!("what a phone asked for was not recorded and so not done: {why}");
@@ -56,13 +83,21 @@ impl Recorder {
 
     /// Records how it ended.
     pub async fn ended(&self, asked: Asked, answer: &Envelope) {
-        let (Some((audit, _)), Asked(Some(asked))) = (self.0.clone(), asked) else { return };
+        let (Some((audit, _)), Asked(Some(asked))) = (self.chain.clone(), asked) else { return };
         let end = asked.ended(now_ms(), effect(answer));
-        match blocking(move || audit.append(end)).await {
-            Some(Ok(_)) => {}
+        match blocking(move || append(&audit, end)).await {
+            Some(Ok((_, head))) => self.publish(head),
             written => warn!("how an act ended was not recorded: {:?}", written.and_then(Result::err)),
         }
     }
+}
+
+/// The record with its number, and how far the chain goes with it.
+fn append(audit: &Audit, record: Record) -> Result<(Record, Option<Head>), Error> {
+    let record = audit.append(record)?;
+    // The record stands, whatever becomes of this.
+    let head = audit.head(record.at_ms).ok();
+    Ok((record, head))
 }
 
 /// Waits for the disk elsewhere. None if that thread panicked.

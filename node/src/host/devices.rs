@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use farhelm_core::identity::{Identity, NodeId};
-use farhelm_core::pairing::{Refusal, TicketId, TicketSecret, Tombstone};
+use farhelm_core::pairing::{Refusal, RevocationEpoch, TicketId, TicketSecret, Tombstone};
 use farhelm_core::policy::{Grant, Right, Terms};
 use farhelm_core::session::PairingSecret;
 use farhelm_core::wire::limits;
@@ -48,6 +48,7 @@ pub struct Devices {
     grants: Arc<watch::Sender<Grants>>,
     names: Arc<watch::Sender<Names>>,
     frozen: Arc<watch::Sender<Option<Frozen>>>,
+    epoch: Arc<watch::Sender<RevocationEpoch>>,
     /// One writer at a time, so that publications are in the order of the writes.
     writing: Arc<Mutex<()>>,
 }
@@ -77,8 +78,9 @@ impl Devices {
     /// Opens the book. Offers of a former process can't be answered any more and are withdrawn.
     pub fn open(identity: Arc<Identity>, store: Arc<Store>) -> Result<Self, Error> {
         let (admitted, grants, names) = (Arc::default(), Arc::default(), Arc::default());
-        let frozen = Arc::default();
-        let devices = Self { identity, store, admitted, grants, names, frozen, writing: Arc::default() };
+        let epoch = RevocationEpoch::sign(&identity, store.epoch()?, now_ms());
+        let (frozen, epoch, writing) = (Arc::default(), Arc::new(watch::Sender::new(epoch)), Arc::default());
+        let devices = Self { identity, store, admitted, grants, names, frozen, epoch, writing };
         devices.store.prune_offers(now_ms())?;
         for offer in devices.store.offers()?.iter().filter(|offer| is_open(offer)) {
             devices.store.withdraw_offer(offer.secret.ticket_id())?;
@@ -106,6 +108,20 @@ impl Devices {
     /// Whether the host is frozen, and its changes, published before the call that made one returns.
     pub fn frozen(&self) -> watch::Receiver<Option<Frozen>> {
         self.frozen.subscribe()
+    }
+
+    /// The host's epoch, signed, and its changes.
+    pub fn epoch(&self) -> watch::Receiver<RevocationEpoch> {
+        self.epoch.subscribe()
+    }
+
+    /// A device shows an epoch. If this host signed it and has a lower one, it was set back, and is frozen when this
+    /// returns. Says whether that is so.
+    pub fn meet(&self, shown: &RevocationEpoch) -> Result<bool, Error> {
+        if shown.number <= self.epoch.borrow().number || shown.verify(self.identity.node_id()).is_err() {
+            return Ok(false);
+        }
+        self.change(|store| Ok(store.meet_epoch(shown.number, now_ms())?))
     }
 
     /// Freezes the host: no phone does anything until it is thawed. On return it is stored, and offers are void; cutting
@@ -288,6 +304,10 @@ impl Devices {
         replace(&self.names, Arc::new(names));
         let grants: Grants = Arc::new(devices.into_iter().map(|device| (device.key, device.grant)).collect());
         replace(&self.frozen, self.store.frozen()?);
+        let number = self.store.epoch()?;
+        if self.epoch.borrow().number != number {
+            self.epoch.send_replace(RevocationEpoch::sign(&self.identity, number, now));
+        }
         // First what it may do, then that it may come.
         replace(&self.grants, grants);
         replace(&self.admitted, admitted);

@@ -18,6 +18,7 @@
 //! | `relays` | through which relays it is found |
 //! | `about` | what phones are told of it |
 //! | [`awake`] | keeps the machine awake while a turn runs |
+//! | [`vouched`] | what it signs for phones to keep |
 //! | [`desk`] | who is asked at a pairing |
 //! | [`control`] | the socket through which other commands reach a running host |
 //!
@@ -43,6 +44,7 @@ mod relays;
 pub mod sessions;
 pub mod settings;
 pub mod terms;
+pub mod vouched;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,6 +68,7 @@ use folders::{HostFolders, Keeper, Opened};
 use logs::Logs;
 use sessions::Sessions;
 use settings::{Setting, Settings};
+use vouched::Vouched;
 
 pub use error::Error;
 pub use relays::relay_address;
@@ -161,6 +164,7 @@ impl Host {
         let (id, seen) = (identity.node_id(), about.clone());
         let bridge = Bridge::start(id, app_server.clone(), events, seen, access.clone(), logs.clone(), stop.clone());
         let recorder = audit.map(|audit| Recorder::new(audit, store.clone())).unwrap_or_default();
+        let vouched = Vouched::new(devices.epoch(), recorder.head());
         let acts = acts::run(work, bridge.clone(), logs.clone(), recorder);
         tasks.spawn(stop.clone().run_until_cancelled_owned(acts));
         let desks = Desks::default();
@@ -185,7 +189,7 @@ impl Host {
             stop,
             tasks,
         };
-        host.run(incoming, publish, access);
+        host.run(incoming, publish, access, vouched);
         host.apply_relays().await?;
         Ok(host)
     }
@@ -195,6 +199,7 @@ impl Host {
         incoming: mpsc::Receiver<farhelm_overlay::Incoming>,
         publish: watch::Sender<HostState>,
         access: Access,
+        vouched: Vouched,
     ) {
         let sessions = Sessions {
             identity: self.identity.clone(),
@@ -204,6 +209,7 @@ impl Host {
             bridge: self.bridge.clone(),
             logs: self.logs.clone(),
             access,
+            vouched,
             endpoint: self.endpoint.clone(),
         };
         self.tasks.spawn(sessions.run(incoming, self.stop.clone()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
-use farhelm_core::pairing::{Refusal, TicketId};
+use farhelm_core::pairing::{Refusal, RevocationEpoch, TicketId};
 use farhelm_core::policy::{self, Effect, Grant};
 use farhelm_core::session::PairingSecret;
 use farhelm_core::session::handshake::Pair;
@@ -26,6 +26,7 @@ use super::bridge::{Access, Bridge};
 use super::desk::{Desks, Event, Verdict};
 use super::devices::{self, Devices};
 use super::logs::{self, Logs, Path};
+use super::vouched::Vouched;
 
 /// Handshakes under way at once.
 pub const HALF_OPEN: usize = 32;
@@ -81,6 +82,8 @@ pub struct Sessions {
     pub logs: Logs,
     /// Whether any phone may connect, and what a newcomer gets where nothing is named.
     pub access: Access,
+    /// What it signs for phones to keep.
+    pub vouched: Vouched,
     /// To keep an invited stranger's connection.
     pub endpoint: Endpoint,
 }
@@ -284,6 +287,7 @@ impl Sessions {
             return channel.close(CloseReason::Stopping).await;
         };
         let mut gaps = channel.gaps();
+        let mut vouched = self.vouched.clone();
         let mut reads = Reads::default();
         let reason = loop {
             tokio::select! {
@@ -296,6 +300,7 @@ impl Sessions {
                     Ok(Envelope::Ack(ack)) => path.ack(ack).await,
                     Ok(Envelope::Request(request)) => reads.answer(request, device, &self.bridge, channel.sender()),
                     Ok(Envelope::Watch(watch)) => attached.watch(watch.threads).await,
+                    Ok(Envelope::RevocationEpoch(shown)) => self.meet(device, &shown).await,
                     Ok(_) => tracing::debug!(%device, "an envelope that only hosts send, or that belongs into the log"),
                     Err(error) => {
                         tracing::debug!(%device, %error, "the path ended");
@@ -303,6 +308,10 @@ impl Sessions {
                     }
                 },
                 thread = gaps.next() => attached.repair(thread).await,
+                word = vouched.next() => {
+                    // One that doesn't fit any more ends the session by itself.
+                    let _ = channel.sender().offer(word);
+                }
             }
         };
         // What was read is for this path; what was to be done goes on without it.
@@ -310,6 +319,21 @@ impl Sessions {
         attached.detach().await;
         if let Some(reason) = reason {
             channel.close(reason).await;
+        }
+    }
+}
+
+impl Sessions {
+    /// A phone shows what this host once signed. If that is news to it, it was set back: it freezes before it looks at
+    /// anything else that the phone says.
+    async fn meet(&self, device: NodeId, shown: &RevocationEpoch) {
+        match self.devices.meet(shown) {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::error!(%device, shown = shown.number, "this host was set back to an older state; it is frozen");
+                self.bridge.enforced().await;
+            }
+            Err(error) => tracing::error!(%error, "can't tell whether this host was set back"),
         }
     }
 }

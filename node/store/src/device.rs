@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
 use crate::row::{Key, Kind, Rows, Value};
-use crate::{Error, Store};
+use crate::{Error, Store, epoch};
 
 /// By the phone's key, 32 bytes.
 pub(crate) const DEVICES: Kind<DeviceRow> = Kind::new("devices");
@@ -100,7 +100,11 @@ impl Store {
         self.held.write(|transaction| {
             let mut devices = DEVICES.write(transaction)?;
             let Some(row) = devices.get(key.as_bytes())? else { return Ok(false) };
+            if row.grant == *grant {
+                return Ok(true);
+            }
             devices.put(key.as_bytes(), DeviceRow { grant: grant.clone(), ..row })?;
+            epoch::raise(transaction)?;
             Ok(true)
         })
     }
@@ -123,6 +127,7 @@ impl Store {
             devices.remove(key.as_bytes())?;
             let Tombstone { revoked_at_ms, signature } = *tombstone;
             TOMBSTONES.write(transaction)?.put(key.as_bytes(), TombstoneRow { revoked_at_ms, signature })?;
+            epoch::raise(transaction)?;
             device(key.as_bytes(), row).map(Some)
         })
     }

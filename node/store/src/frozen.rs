@@ -4,9 +4,8 @@ use farhelm_core::identity::NodeId;
 use redb::WriteTransaction;
 use serde::{Deserialize, Serialize};
 
-use crate::offer;
 use crate::row::Kind;
-use crate::{Error, Store};
+use crate::{Error, Store, epoch, offer};
 
 /// One row, under [`KEY`], while the host is frozen.
 pub(crate) const FROZEN: Kind<Frozen> = Kind::new("frozen");
@@ -37,23 +36,19 @@ pub enum FrozenBy {
 impl Store {
     /// Freezes the host, and takes every offer back. Says whether it wasn't frozen; if it was, that stays as it is.
     pub fn freeze(&self, frozen: Frozen) -> Result<bool, Error> {
-        self.held.write(|transaction| {
-            let mut row = FROZEN.write(transaction)?;
-            if row.get(KEY)?.is_some() {
-                return Ok(false);
-            }
-            row.put(KEY, frozen)?;
-            offer::withdraw_all(transaction)?;
-            Ok(true)
-        })
+        self.held.write(|transaction| freeze(transaction, frozen))
     }
 
-    /// Thaws it. What it was, if it was frozen.
+    /// Thaws it. What it was, if it was frozen. The epoch is above every one that was met then.
     pub fn thaw(&self) -> Result<Option<Frozen>, Error> {
         self.held.write(|transaction| {
             let mut row = FROZEN.write(transaction)?;
             let was = row.get(KEY)?;
             row.remove(KEY)?;
+            drop(row);
+            if was.is_some() {
+                epoch::raise(transaction)?;
+            }
             Ok(was)
         })
     }
@@ -64,7 +59,26 @@ impl Store {
     }
 }
 
-/// The same within a change.
+/// Freezes within a change. If it is frozen already, that stays as it is.
+pub(crate) fn freeze(transaction: &WriteTransaction, frozen: Frozen) -> Result<bool, Error> {
+    let mut row = FROZEN.write(transaction)?;
+    if row.get(KEY)?.is_some() {
+        return Ok(false);
+    }
+    row.put(KEY, frozen)?;
+    offer::withdraw_all(transaction)?;
+    Ok(true)
+}
+
+/// Freezes a store that was set back. That is what whoever thaws it has to know, so it stands in place of another reason.
+pub(crate) fn set_back(transaction: &WriteTransaction, now_ms: u64) -> Result<(), Error> {
+    freeze(transaction, Frozen { at_ms: now_ms, by: FrozenBy::Restored })?;
+    let mut row = FROZEN.write(transaction)?;
+    let at_ms = row.get(KEY)?.map_or(now_ms, |frozen| frozen.at_ms);
+    row.put(KEY, Frozen { at_ms, by: FrozenBy::Restored })
+}
+
+/// Whether it is, within a change.
 pub(crate) fn is_frozen(transaction: &WriteTransaction) -> Result<bool, Error> {
     Ok(FROZEN.write(transaction)?.get(KEY)?.is_some())
 }

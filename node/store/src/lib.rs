@@ -33,6 +33,7 @@ pub mod journal;
 pub mod offer;
 
 mod device;
+mod epoch;
 mod error;
 mod file;
 mod frozen;
@@ -66,9 +67,13 @@ static LAYOUT: Layout = Layout {
         offer::OFFERS.write(transaction)?;
         relay::RELAYS.write(transaction)?;
         frozen::FROZEN.write(transaction)?;
+        epoch::EPOCH.write(transaction)?;
         Ok(())
     },
-    steps: &[|transaction| frozen::FROZEN.write(transaction).map(drop)],
+    steps: &[
+        |transaction| frozen::FROZEN.write(transaction).map(drop),
+        |transaction| epoch::EPOCH.write(transaction).map(drop),
+    ],
     instead: "restore a backup, or move it away and pair your phones again",
 };
 

@@ -507,3 +507,36 @@ fn a_frozen_host_stays_so_and_its_offers_are_void() {
     assert_eq!((world.store().frozen().unwrap(), world.store().thaw().unwrap()), (None, None));
     offer(3).unwrap();
 }
+
+#[test]
+fn each_removal_and_each_change_of_a_grant_raises_the_epoch_and_nothing_else_does() {
+    let mut world = World::new();
+    let (first, second) = (world.pair(1), world.pair(2));
+    world.store().set_grant(first.key, &first.grant).unwrap();
+    world.store().rename_device(first.key, "other").unwrap();
+    assert_eq!(world.store().epoch().unwrap(), 0);
+    world.store().set_grant(second.key, &Grant::of(Right::Viewer)).unwrap();
+    assert_eq!(world.store().epoch().unwrap(), 1);
+    world.store().revoke(second.key, &world.tombstone(&second)).unwrap();
+    world.reopen();
+    assert_eq!(world.store().epoch().unwrap(), 2);
+}
+
+#[test]
+fn a_higher_epoch_than_its_own_freezes_a_store_and_thawing_goes_beyond_it() {
+    let mut world = World::new();
+    assert!(!world.store().meet_epoch(0, NOW).unwrap());
+    assert!(world.store().meet_epoch(7, NOW).unwrap() && world.store().meet_epoch(5, NOW + 1).unwrap());
+    world.reopen();
+    assert_eq!(world.store().frozen().unwrap(), Some(Frozen { at_ms: NOW, by: FrozenBy::Restored }));
+    assert_eq!(world.store().epoch().unwrap(), 0, "it isn't its own before somebody has looked");
+    world.store().thaw().unwrap();
+    assert_eq!(world.store().epoch().unwrap(), 8);
+    assert!(!world.store().meet_epoch(7, NOW).unwrap());
+    world.store().freeze(Frozen { at_ms: NOW, by: FrozenBy::Desk }).unwrap();
+    assert!(world.store().meet_epoch(20, NOW + 1).unwrap());
+    let by = FrozenBy::Restored;
+    assert_eq!(world.store().frozen().unwrap(), Some(Frozen { at_ms: NOW, by }), "whoever thaws it is told");
+    world.store().thaw().unwrap();
+    assert_eq!(world.store().epoch().unwrap(), 21);
+}
