@@ -166,16 +166,27 @@ impl Log {
         self.outgoing.detach();
     }
 
-    /// The host says where it stands. After a reset what it hasn't answered is asked again.
-    pub(crate) fn attached(&mut self, attached: &Attached) -> Result<(), Error> {
+    /// The host says where it stands. After a reset what it hasn't answered is asked again. `fresh` names our log if this
+    /// one was set back: the next path begins with that.
+    pub(crate) fn attached(&mut self, attached: &Attached, fresh: LogId) -> Result<(), Error> {
         let Position { log, first, heard } = attached.position;
-        let ours = self.outgoing.attach(heard)?;
+        let ours = self.outgoing.attach(heard).inspect_err(|_| self.begin_anew(fresh))?;
         let theirs = self.incoming.attach(log, first);
         self.batch.changes.extend([self.cursors(), Change::Trim(self.host, self.outgoing.first() - 1)]);
         if Begun::Reset == ours || Begun::Reset == theirs {
             self.ask_again();
         }
         Ok(())
+    }
+
+    /// The host has what this log never sent: the journal is an older one, put back in place. Numbers that come now were
+    /// used before, so they go by another name; what isn't answered is asked under it, by the ids it had.
+    fn begin_anew(&mut self, fresh: LogId) {
+        self.batch.changes.push(Change::Trim(self.host, self.outgoing.next() - 1));
+        self.outgoing = Outgoing::new(fresh);
+        self.batch.changes.push(self.cursors());
+        self.asked.values_mut().for_each(|asked| asked.seq = 0);
+        self.ask_again();
     }
 
     /// A newer generation is known at the host: the next path is newer still.
@@ -237,4 +248,35 @@ impl Log {
 
 fn act_of(body: &[u8]) -> Option<ActId> {
     Logged::decode(body).ok()?.act
+}
+
+#[cfg(test)]
+mod tests {
+    use farhelm_core::identity::Identity;
+    use farhelm_core::wire::envelope::Request;
+    use serde_bytes::ByteArray;
+
+    use super::*;
+
+    #[test]
+    fn a_journal_that_was_set_back_asks_again_under_another_name_by_the_same_id() {
+        let host = Identity::from_seed(&[9; 32]).node_id();
+        let (log, fresh) = (LogId::new([1; 16]), LogId::new([2; 16]));
+        let mut phone = Log::restore(host, Peer::default(), log);
+        let id = ByteArray::new([7; 16]);
+        let request = Request { id, method: "turn/start".into(), params: ByteBuf::new() };
+        phone.ask(id, Envelope::Request(request), 1).unwrap();
+        phone.stored_outgoing(1);
+        phone.begin(1);
+        // The host has more of this log than was ever sent.
+        let heard = Some(farhelm_core::session::log::Heard { log, upto: 5 });
+        let position = Position { log: LogId::new([3; 16]), first: 1, heard };
+        assert!(phone.attached(&Attached { position, superseded: None }, fresh).is_err(), "this path can't go on");
+        phone.attempt(Aim::Best);
+        phone.stored_outgoing(1);
+        let (attach, entries, last) = phone.early();
+        assert_eq!((attach.position.log, attach.position.first, last), (fresh, 1, 1));
+        let [Envelope::Entry(entry)] = &entries[..] else { panic!("{entries:?}") };
+        assert_eq!(Logged::decode(&entry.body).unwrap().act, Some(id));
+    }
 }

@@ -115,10 +115,15 @@ impl Devices {
         self.epoch.subscribe()
     }
 
-    /// A device shows an epoch. If this host signed it and has a lower one, it was set back, and is frozen when this
-    /// returns. Says whether that is so.
+    /// Whether this host signed an epoch that is higher than its own: then it was set back.
+    pub fn is_behind(&self, shown: &RevocationEpoch) -> bool {
+        shown.number > self.epoch.borrow().number && shown.verify(self.identity.node_id()).is_ok()
+    }
+
+    /// A device has shown an epoch. If this host [is behind](Self::is_behind) it, it is frozen when this returns. Says
+    /// whether that is so.
     pub fn meet(&self, shown: &RevocationEpoch) -> Result<bool, Error> {
-        if shown.number <= self.epoch.borrow().number || shown.verify(self.identity.node_id()).is_err() {
+        if !self.is_behind(shown) {
             return Ok(false);
         }
         self.change(|store| Ok(store.meet_epoch(shown.number, now_ms())?))

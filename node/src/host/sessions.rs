@@ -274,7 +274,6 @@ impl Sessions {
         self.logs.attach(device, attach, channel.sender()).await.map_err(|refused| {
             tracing::warn!(%device, %refused, "no session");
             match refused {
-                logs::Refused::Log(_) => None,
                 logs::Refused::StoreFailed => Some(CloseReason::StoreFailed),
                 logs::Refused::Stopped => Some(CloseReason::Stopping),
             }
@@ -327,14 +326,15 @@ impl Sessions {
     /// A phone shows what this host once signed. If that is news to it, it was set back: it freezes before it looks at
     /// anything else that the phone says.
     async fn meet(&self, device: NodeId, shown: &RevocationEpoch) {
-        match self.devices.meet(shown) {
-            Ok(false) => {}
-            Ok(true) => {
-                tracing::error!(%device, shown = shown.number, "this host was set back to an older state; it is frozen");
-                self.bridge.enforced().await;
-            }
-            Err(error) => tracing::error!(%error, "can't tell whether this host was set back"),
+        if !self.devices.is_behind(shown) {
+            return;
         }
+        tracing::error!(%device, shown = shown.number, "this host was set back to an older state; it is frozen");
+        self.logs.begin_anew().await;
+        if let Err(error) = self.devices.meet(shown) {
+            tracing::error!(%error, "the host can't be frozen, though it was set back");
+        }
+        self.bridge.enforced().await;
     }
 }
 

@@ -140,7 +140,7 @@ impl Supervisor {
             self.log.overtake(generation);
             return false;
         }
-        if let Err(error) = self.log.attached(attached) {
+        if let Err(error) = self.log.attached(attached, fresh()) {
             tracing::warn!(host = %self.record.host, %error, "the host's log makes no sense");
             return false;
         }

@@ -74,20 +74,26 @@ impl Device {
         Change::Cursors(self.id, Cursors { generation: self.generation, log, next: self.outgoing.next(), heard })
     }
 
-    /// A path begins. Says where we stand, once the changes are stored.
-    pub(super) fn attach(&mut self, attach: &Attach) -> Result<(Attached, Vec<Change>), Error> {
+    /// A path begins. Says where we stand, once the changes are stored. `fresh` names our log if this one was set back.
+    pub(super) fn attach(&mut self, attach: &Attach, fresh: LogId) -> (Attached, Vec<Change>) {
         let superseded = (attach.generation <= self.generation).then_some(self.generation);
+        let mut changes = Vec::new();
         if superseded.is_none() {
             let Position { log, first, heard } = attach.position;
             self.outgoing.detach();
-            self.outgoing.attach(heard)?;
+            if self.outgoing.attach(heard).is_err() {
+                // The phone has what this log never sent: the journal is an older one, put back in place. Numbers that
+                // come now were used before, so they go by another name.
+                changes = self.give_up(fresh);
+                let _ = self.outgoing.attach(None);
+            }
             self.incoming.attach(log, first);
             self.generation = attach.generation;
         }
         let position =
             Position { log: self.outgoing.log(), first: self.outgoing.first(), heard: self.incoming.heard() };
-        let trimmed = Change::Trim(self.id, self.outgoing.first() - 1);
-        Ok((Attached { position, superseded }, vec![self.cursors(), trimmed]))
+        changes.extend([self.cursors(), Change::Trim(self.id, self.outgoing.first() - 1)]);
+        (Attached { position, superseded }, changes)
     }
 
     /// The path is gone.

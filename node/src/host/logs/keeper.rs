@@ -78,6 +78,9 @@ pub(super) enum Command {
         device: NodeId,
         reply: oneshot::Sender<()>,
     },
+    BeginAnew {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// A path that has begun.
@@ -184,7 +187,7 @@ impl Keeper {
     fn obey(&mut self, command: Command, batch: &mut Batch) {
         if self.overrun.swap(false, Ordering::AcqRel) {
             tracing::warn!("not all that was said could be logged; every phone is told everything anew");
-            self.devices.keys().copied().collect::<Vec<_>>().into_iter().for_each(|device| self.give_up(device, batch));
+            self.begin_anew(batch);
         }
         match command {
             Command::Attach { device, attach, sender, reply } => self.attach(device, &attach, sender, reply, batch),
@@ -208,7 +211,15 @@ impl Keeper {
                 self.end_paths(device, None);
                 let _ = reply.send(());
             }
+            Command::BeginAnew { reply } => {
+                self.begin_anew(batch);
+                batch.due.push(Due::Forgotten(reply));
+            }
         }
+    }
+
+    fn begin_anew(&mut self, batch: &mut Batch) {
+        self.devices.keys().copied().collect::<Vec<_>>().into_iter().for_each(|device| self.give_up(device, batch));
     }
 
     fn attach(
@@ -220,18 +231,14 @@ impl Keeper {
         batch: &mut Batch,
     ) {
         let logs = self.devices.entry(device).or_insert_with(|| Device::restore(device, Default::default(), fresh()));
-        match logs.attach(attach) {
-            Ok((attached, changes)) => {
-                batch.changes.extend(changes);
-                self.next += 1;
-                let path = Path::new(device, attach, sender);
-                batch.due.push(Due::Begun { device, attached, path, number: self.next, reply });
-                if attached.superseded.is_none() {
-                    // Nothing goes to the older path from now on, and what comes from it is late.
-                    self.current.remove(&device);
-                }
-            }
-            Err(error) => drop(reply.send(Err(error.into()))),
+        let (attached, changes) = logs.attach(attach, fresh());
+        batch.changes.extend(changes);
+        self.next += 1;
+        let path = Path::new(device, attach, sender);
+        batch.due.push(Due::Begun { device, attached, path, number: self.next, reply });
+        if attached.superseded.is_none() {
+            // Nothing goes to the older path from now on, and what comes from it is late.
+            self.current.remove(&device);
         }
     }
 

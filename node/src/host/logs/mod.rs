@@ -71,9 +71,6 @@ pub struct Unwanted;
 /// Why a path can't begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The phone's position makes no sense.
-    #[error(transparent)]
-    Log(#[from] farhelm_core::session::log::Error),
     /// Nothing can be stored.
     #[error("nothing can be stored; make room on the disk")]
     StoreFailed,
@@ -153,6 +150,15 @@ impl Logs {
                 // The disk may have room again.
                 Noted::Failed => tokio::time::sleep(AGAIN).await,
             }
+        }
+    }
+
+    /// Every log begins anew, and every phone is told everything anew: what was logged under the names that were used so
+    /// far may have been another thing once. On return that is stored.
+    pub async fn begin_anew(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.send(Command::BeginAnew { reply }).await.is_ok() {
+            let _ = answer.await;
         }
     }
 

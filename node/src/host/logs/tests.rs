@@ -315,3 +315,33 @@ async fn a_phone_that_is_away_for_too_long_is_told_everything_anew() {
     desk.logs.push(device(), ended("last"));
     while phone.entry().await.1.envelope != ended("last") {}
 }
+
+#[tokio::test]
+async fn a_journal_that_was_set_back_goes_on_under_another_name_and_locks_no_phone_out() {
+    let desk = Desk::new();
+    let mut phone = Phone::at(&desk, attach(1, None)).await;
+    let Envelope::Attached(told) = phone.told().await else { panic!("where it stands") };
+    let before = told.position.log;
+    // It has what this journal doesn't know of.
+    let heard = Some(Heard { log: before, upto: 9 });
+    let mut back = Phone::at(&desk, attach(2, heard)).await;
+    let Envelope::Attached(told) = back.told().await else { panic!("where it stands") };
+    assert_ne!(told.position.log, before);
+    desk.logs.push(device(), ended("1"));
+    assert_eq!(back.entry().await.0, 1);
+}
+
+#[tokio::test]
+async fn told_to_begin_anew_every_log_has_another_name_and_what_waited_is_not_said_under_it() {
+    let desk = Desk::new();
+    let mut phone = Phone::at(&desk, attach(1, None)).await;
+    let Envelope::Attached(told) = phone.told().await else { panic!("where it stands") };
+    desk.logs.push(device(), ended("1"));
+    desk.logs.begin_anew().await;
+    assert_eq!(within(phone.path.ended()).await, None);
+    let mut back = Phone::at(&desk, attach(2, None)).await;
+    let Envelope::Attached(after) = back.told().await else { panic!("where it stands") };
+    assert_ne!(after.position.log, told.position.log);
+    desk.logs.push(device(), ended("2"));
+    assert_eq!(back.entry().await.0, 1);
+}
