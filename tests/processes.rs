@@ -9,6 +9,8 @@ mod doctor;
 mod freeze;
 #[path = "processes/policy.rs"]
 mod policy;
+#[path = "processes/restored.rs"]
+mod restored;
 #[path = "support/scene.rs"]
 mod scene;
 #[path = "processes/settings.rs"]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use farhelm_phone as phone;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use crate::records::{About, Approval, Connection, Outcome, Question, TurnStatus, approval_id};
+use crate::records::{About, Approval, Connection, Outcome, Question, RecordBroken, TurnStatus, approval_id};
 use crate::runtime::{CancelOnDrop, Runtime};
 
 /// Something a person may want to know.
@@ -46,6 +46,11 @@ pub enum Event {
         outcome: Option<Outcome>,
         /// The id of the device that decided, if one did.
         by: Option<String>,
+    },
+    /// The host's record of what phones had done isn't what it was: tell the person, who should look at the desk.
+    RecordBroken {
+        /// How.
+        broken: RecordBroken,
     },
     /// A turn is over, in a thread that somebody here follows ([`crate::Host::watch`]).
     TurnCompleted {
@@ -148,6 +153,7 @@ impl Event {
             E::Gone { key, thread } => {
                 Self::ApprovalOver { id: approval_id(&key), thread: Some(thread), outcome: None, by: None }
             }
+            E::RecordBroken(broken) => Self::RecordBroken { broken: broken.into() },
             E::TurnCompleted { thread, turn, status } => Self::TurnCompleted { thread, turn, status: status.into() },
             _ => return None,
         })

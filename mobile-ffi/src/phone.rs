@@ -87,6 +87,13 @@ impl Phone {
         self.runtime.run(waking).await
     }
 
+    /// The person has taken note that a host's record isn't what it was: from here on it counts as it is. Says whether
+    /// it was broken.
+    pub async fn accept_record(&self, host: String) -> Result<bool, CallError> {
+        let (client, id) = (self.client.clone(), node_id(&host)?);
+        self.runtime.run(async move { Ok(client.accept_record(id).await?) }).await
+    }
+
     /// Forgets a host, here only: the host still lists this phone until somebody removes it there.
     pub async fn forget(&self, host: String) -> Result<(), CallError> {
         let (client, id) = (self.client.clone(), node_id(&host)?);

@@ -38,6 +38,25 @@ pub struct KnownHost {
     pub standing: Standing,
     /// What it said last that this phone may do there; none before the first connection.
     pub entitlement: Option<Entitlement>,
+    /// That its record of what phones had done isn't what it was, until [`crate::Phone::accept_record`].
+    pub record_broken: Option<RecordBroken>,
+}
+
+/// A host's record of what phones had done was shortened, or made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Record)]
+pub struct RecordBroken {
+    /// How many entries it had that this phone knows of.
+    pub kept: u64,
+    /// How many it had by what the host said then; as many as were kept if it was changed.
+    pub found: u64,
+    /// When it said so, in Unix milliseconds by the host's clock.
+    pub at_ms: u64,
+}
+
+impl From<phone::Broken> for RecordBroken {
+    fn from(phone::Broken { kept, found, at_ms }: phone::Broken) -> Self {
+        Self { kept, found, at_ms }
+    }
 }
 
 /// What a phone may do at a host, where, and until when.
@@ -206,7 +225,8 @@ impl From<phone::KnownHost> for KnownHost {
             phone::Standing::Removed { at_ms } => Standing::Removed { at_ms },
             phone::Standing::Damaged => Standing::Damaged,
         };
-        Self { id: host.id.to_string(), name: host.name, standing, entitlement: host.entitlement.map(Into::into) }
+        let (entitlement, record_broken) = (host.entitlement.map(Into::into), host.broken.map(Into::into));
+        Self { id: host.id.to_string(), name: host.name, standing, entitlement, record_broken }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use farhelm_core::identity::Identity;
-use farhelm_core::pairing::Tombstone;
+use farhelm_core::pairing::{RevocationEpoch, Tombstone};
 use farhelm_core::session::{PairingSecret, handshake};
 use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{Attach, Watch};
@@ -54,6 +54,8 @@ pub(crate) struct Attached {
 pub(crate) struct Told {
     /// Where we stand. Its generation is counted up with every path that is tried.
     pub(crate) attach: Attach,
+    /// The highest revocation epoch that this host has signed for us.
+    pub(crate) epoch: Option<RevocationEpoch>,
     /// The threads that we follow.
     pub(crate) watched: Vec<String>,
     /// What we asked and the host hasn't stored, as far as it goes out early.
@@ -66,8 +68,11 @@ pub(crate) struct Told {
 
 impl Told {
     pub(crate) fn envelopes(&self) -> Vec<Envelope> {
-        let first = [Envelope::Attach(self.attach), Envelope::Watch(Watch { threads: self.watched.clone() })];
-        first.into_iter().chain(self.entries.iter().cloned()).collect()
+        let epoch = self.epoch.clone().map(Envelope::RevocationEpoch);
+        let watch = Envelope::Watch(Watch { threads: self.watched.clone() });
+        // The epoch before anything that is asked for.
+        let first = [Envelope::Attach(self.attach)].into_iter().chain(epoch).chain([watch]);
+        first.chain(self.entries.iter().cloned()).collect()
     }
 }
 

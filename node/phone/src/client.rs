@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use farhelm_core::audit::Head;
 use farhelm_core::identity::NodeId;
 use farhelm_core::pairing::Ticket;
 use farhelm_core::policy::Entitlement;
@@ -19,6 +20,7 @@ use tokio::time::timeout;
 use crate::attach::{Attached, Us};
 use crate::connection::Connection;
 use crate::host::Host;
+use crate::kept::{Broken, Kept};
 use crate::key_store::KeyStore;
 use crate::network::admission;
 use crate::pairing::{PairError, Pairing};
@@ -83,6 +85,10 @@ pub struct KnownHost {
     pub standing: Standing,
     /// What it said last that this phone may do there; `None` before the first session.
     pub entitlement: Option<Entitlement>,
+    /// How far its record of what phones had done went when it last said so.
+    pub head: Option<Head>,
+    /// That the record isn't what it was, until [`Client::accept_record`].
+    pub broken: Option<Broken>,
 }
 
 /// How it stands with a pairing, as far as the phone remembers.
@@ -204,6 +210,21 @@ impl Client {
         Ok(())
     }
 
+    /// A person has taken note that a host's record isn't what it was: from here on it counts as it is. Says whether it
+    /// was broken.
+    pub async fn accept_record(&self, host: NodeId) -> Result<bool, records::Error> {
+        let hosts = self.0.hosts.lock().await;
+        if let Some(known) = hosts.get(&host).filter(|known| !known.task.is_finished()) {
+            return Ok(known.host.accept_record().await);
+        }
+        let mut record = self.0.records.get(host).await?;
+        let was_broken = record.kept.accept();
+        if was_broken {
+            self.0.records.put(&record).await?;
+        }
+        Ok(was_broken)
+    }
+
     /// The device's network changed: every connection is proven or made anew, at once.
     pub async fn network_changed(&self) {
         let hosts: Vec<_> = self.0.hosts.lock().await.values().map(|supervised| supervised.host.clone()).collect();
@@ -290,10 +311,12 @@ impl KnownHost {
             (None, Some(_)) => Standing::Paired,
             (None, None) => Standing::Pending,
         };
-        Self { id, name: record.name, standing, entitlement: record.entitlement }
+        let Kept { head, broken, .. } = record.kept;
+        Self { id, name: record.name, standing, entitlement: record.entitlement, head, broken }
     }
 
     fn damaged(id: NodeId) -> Self {
-        Self { id, name: String::new(), standing: Standing::Damaged, entitlement: None }
+        let (name, standing) = (String::new(), Standing::Damaged);
+        Self { id, name, standing, entitlement: None, head: None, broken: None }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::connection::Connection;
 use crate::error::Error;
+use crate::kept::Broken;
 
 /// Something a person may want to know.
 ///
@@ -50,6 +51,8 @@ pub enum Event {
         /// Codex's answer, or why there is none.
         result: Result<Value, Error>,
     },
+    /// The host's record of what phones had done isn't what it was: shortened, or made anew.
+    RecordBroken(Broken),
     /// A turn is over.
     TurnCompleted {
         /// Its thread.

@@ -42,6 +42,7 @@ mod error;
 mod event;
 mod followed;
 mod host;
+mod kept;
 pub mod key_store;
 mod log;
 mod message;
@@ -61,6 +62,7 @@ pub use error::Error;
 pub use event::Event;
 pub use farhelm_core::codex::image::ImageKind;
 pub use farhelm_core::{
+    audit::Head,
     codex,
     codex::thread::{Hit, Page, Placed},
     identity::NodeId,
@@ -70,6 +72,7 @@ pub use farhelm_core::{
 pub use farhelm_overlay::{Multiaddr, Transport, Transports, Via};
 pub use followed::ThreadWatch;
 pub use host::{Host, Order, Paging, ReviewTarget, Started, ThreadQuery};
+pub use kept::Broken;
 pub use key_store::KeyStore;
 pub use message::{Attachment, AttachmentError, Message, StartOptions};
 pub use pairing::{PairError, PairedHost, Pairing};

@@ -169,7 +169,9 @@ async fn remember(
         Err(error) => return Err(error),
     };
     let confirmed = before.as_ref().and_then(|known| known.confirmed.clone());
-    let record = Record { confirmed, pending: Some(secret.clone()), ..new };
+    // A host that was set back is met with what it signed before, also by a phone that pairs again.
+    let kept = before.as_ref().map(|known| known.kept.clone()).unwrap_or_default();
+    let record = Record { confirmed, pending: Some(secret.clone()), kept, ..new };
     client.records().put(&record).await?;
     Ok((record, before))
 }

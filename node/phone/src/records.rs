@@ -19,6 +19,7 @@ use serde_bytes::ByteArray;
 use tokio::time::timeout;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::kept::Kept;
 use crate::key_store::{self, KeyStore};
 
 const IDENTITY: &str = "identity";
@@ -67,6 +68,8 @@ pub(crate) struct Record {
     pub(crate) removed_at_ms: Option<u64>,
     /// What the host said last that this phone may do.
     pub(crate) entitlement: Option<Entitlement>,
+    /// What the host has signed for us to keep.
+    pub(crate) kept: Kept,
 }
 
 impl Record {
@@ -81,6 +84,7 @@ impl Record {
             pending: None,
             removed_at_ms: None,
             entitlement: None,
+            kept: Kept::default(),
         }
     }
 
@@ -153,6 +157,7 @@ impl Record {
             pending: bytes(&self.pending),
             removed_at_ms: self.removed_at_ms,
             entitlement: self.entitlement.clone(),
+            kept: self.kept.clone(),
         }))
     }
 
@@ -171,6 +176,7 @@ impl Record {
             pending: secret(&stored.pending),
             removed_at_ms: stored.removed_at_ms,
             entitlement: stored.entitlement.clone(),
+            kept: stored.kept.clone(),
         };
         let usable = record.removed_at_ms.is_some() || record.confirmed.is_some() || record.pending.is_some();
         if usable { Ok(record) } else { Err(Error::Damaged(host)) }
@@ -207,6 +213,8 @@ struct Stored {
     pending: Option<ByteArray<32>>,
     removed_at_ms: Option<u64>,
     entitlement: Option<Entitlement>,
+    #[serde(default)]
+    kept: Kept,
 }
 
 impl Drop for Stored {
@@ -302,6 +310,7 @@ mod tests {
             pending: Some(PairingSecret::from_bytes([2; 32])),
             removed_at_ms: None,
             entitlement: Some(Entitlement::default()),
+            kept: Kept::default(),
         }
     }
 

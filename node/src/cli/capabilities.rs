@@ -67,6 +67,12 @@ const CAPABILITIES: &[Capability] = &[
     ),
     row("see a goal", "goal", &["thread/goal/get"], "a_history_is_shown_page_by_page_searched_and_kept_in_order"),
     row("see images", "images", &["farhelm/image/read"], "an_image_is_sent_along_and_comes_back_as_it_was"),
+    told(
+        "keep how far the host's record goes",
+        "heads",
+        Right::Viewer,
+        "a_phone_says_that_the_record_was_cut_off_and_its_head_shows_where",
+    ),
     told("review a change", "diff", Right::Viewer, "a_change_is_shown_as_a_diff_and_declined"),
     told("approve", "approve", Right::Approver, "a_script_approves_by_naming_what_it_saw_and_by_nothing_less"),
     told("decline, or end the turn", "decline", Right::Approver, "a_change_is_shown_as_a_diff_and_declined"),

@@ -117,7 +117,24 @@ impl Host {
             self.live(patience).await?;
             listed.wait_for(|listed| *listed).await.map_err(|_| Error::Stopped).map(drop)
         };
+        let waited = async {
+            tokio::select! {
+                listed = waited => listed,
+                why = self.shut_out() => Err(Error::Away(why)),
+            }
+        };
         timeout(patience, waited).await.unwrap_or(Err(Error::NoAnswer))
+    }
+
+    /// Waits until the host says that only a person at its desk lets this phone in again.
+    async fn shut_out(&self) -> Why {
+        let mut state = self.state();
+        let shut = state.wait_for(|state| matches!(state, Connection::Away { why, .. } if why.is_for_the_desk())).await;
+        match shut.as_deref() {
+            Ok(Connection::Away { why, .. }) => *why,
+            // Its task has ended; the others that wait for it say so.
+            _ => std::future::pending().await,
+        }
     }
 
     /// What happens from now on.
@@ -144,6 +161,13 @@ impl Host {
     pub async fn network_changed(&self) {
         // The task may have ended; then there is nothing to prove.
         let _ = self.commands.send(Command::NetworkChanged).await;
+    }
+
+    /// See [`Client::accept_record`](crate::Client::accept_record).
+    pub(crate) async fn accept_record(&self) -> bool {
+        let (reply, accepted) = oneshot::channel();
+        let _ = self.commands.send(Command::AcceptRecord(reply)).await;
+        accepted.await.unwrap_or(false)
     }
 
     /// Follows a thread: returns when the host has shown it whole.

@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
+use farhelm_core::audit::Head;
 use farhelm_core::codex::approval::{Approval, Key};
 use farhelm_core::codex::question::Question;
 use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{HostState, Notification, Resolved, TurnEnded};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::Supervisor;
 use crate::event::Event;
+use crate::kept::Refused;
 
 /// Open approvals, and open questions, that are kept. A host with more is broken; the newest are dropped.
 const OPEN: usize = 64;
+/// How often a head is stored while others follow.
+const HEADS: Duration = Duration::from_secs(60);
 
 impl Supervisor {
     pub(super) fn on_envelope(&mut self, envelope: Envelope) {
@@ -31,6 +36,8 @@ impl Supervisor {
             Envelope::Approval(approval) => self.on_approval(approval),
             Envelope::Questions(all) => self.on_questions(all.open),
             Envelope::Question(question) => self.on_question(question),
+            Envelope::RevocationEpoch(epoch) => self.unsaved |= self.record.kept.take_epoch(self.record.host, epoch),
+            Envelope::AuditHead(head) => self.on_head(head),
             // What only a phone sends, or what belongs into the log; beats are the channel's.
             _ => tracing::debug!("the host sent what doesn't belong here"),
         }
@@ -44,6 +51,27 @@ impl Supervisor {
         }
         self.outlets.host.send_replace(Some(state.clone()));
         self.emit(Event::Host(state));
+    }
+
+    /// The newest head is kept. It comes every few seconds while phones have work done, and a key store is no place to
+    /// write to so often.
+    fn on_head(&mut self, head: Head) {
+        match self.record.kept.take_head(self.record.host, head) {
+            Ok(()) if self.head_due <= Instant::now() => {
+                self.head_due = Instant::now() + HEADS;
+                (self.unsaved, self.head_unsaved) = (true, false);
+            }
+            Ok(()) => self.head_unsaved = true,
+            Err(Refused::Backwards { backwards, is_news: true }) => {
+                tracing::error!(host = %self.record.host, %backwards, "the host's record is not what it was");
+                self.unsaved = true;
+                if let Some(broken) = self.record.kept.broken.clone() {
+                    self.emit(Event::RecordBroken(broken));
+                }
+            }
+            Err(Refused::Backwards { .. }) => {}
+            Err(Refused::NotTheHosts) => tracing::warn!(host = %self.record.host, "a head that the host did not sign"),
+        }
     }
 
     fn on_notification(&mut self, Notification { method, params }: &Notification) {

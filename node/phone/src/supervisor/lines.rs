@@ -1,5 +1,6 @@
 //! Lines: how one comes up, moves to a better path, dies, and drains.
 
+use std::mem::replace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -21,6 +22,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const NEXT_MOVE: Duration = Duration::from_secs(30);
 /// How long to leave the host to another program that took our place.
 const REPLACED: Duration = Duration::from_secs(5);
+/// A line that didn't live for so long isn't replaced at once.
+const BRIEF: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     /// A path may begin once its generation is stored.
@@ -35,7 +38,8 @@ impl Supervisor {
         let flew = Arc::new(AtomicBool::new(false));
         self.note_early();
         self.early = Some((flew.clone(), last));
-        let told = Told { attach: attach_with, watched: self.followed.ids(), entries, last, flew };
+        let (epoch, watched) = (self.record.kept.epoch.clone(), self.followed.ids());
+        let told = Told { attach: attach_with, epoch, watched, entries, last, flew };
         if let Some(paired) = self.paired.take() {
             return self.on_paired(paired, told);
         }
@@ -82,7 +86,8 @@ impl Supervisor {
         self.outlets.listed.send_replace(false);
         self.retry_at = None;
         self.lines += 1;
-        let line = Line { id: self.lines, channel, path: Path::of(&path), watched, counted: (0, 0), met: false };
+        let since = Instant::now();
+        let line = Line { id: self.lines, channel, path: Path::of(&path), watched, counted: (0, 0), met: false, since };
         if let Some(old) = self.line.replace(line) {
             self.drain(old);
         }
@@ -139,6 +144,7 @@ impl Supervisor {
 
     fn on_line_lost(&mut self, error: &channel::Error) {
         tracing::debug!(host = %self.record.host, %error, "the session's line ended");
+        let lived = self.line.as_ref().map_or(Duration::ZERO, |line| line.since.elapsed());
         self.drop_line();
         // A better path is being taken already: perhaps that is why this one ended.
         if self.attempt.is_some() || self.attempting {
@@ -147,7 +153,9 @@ impl Supervisor {
         // A removed device learns from its next handshake when that was.
         match (Why::from(error), error) {
             (Why::LinkLost, _) | (_, channel::Error::Closed(CloseReason::Revoked)) => {
-                self.retry_at = Some(Instant::now());
+                // One that breaks again and again is not to be tried without end.
+                let wait = if lived < BRIEF { self.backoff.next() } else { Duration::ZERO };
+                self.retry_at = Some(Instant::now() + wait);
                 self.set_state(Connection::Connecting);
             }
             (why, _) => self.on_away(why),
@@ -156,6 +164,7 @@ impl Supervisor {
 
     pub(super) fn drop_line(&mut self) {
         self.direct = None;
+        self.unsaved |= replace(&mut self.head_unsaved, false);
         if let Some(line) = self.line.take() {
             self.outlets.listed.send_replace(false);
             self.log.detach();
@@ -170,6 +179,12 @@ impl Supervisor {
             _ => self.backoff.next(),
         };
         self.retry_at = Some(Instant::now() + wait);
+        if why.is_for_the_desk() {
+            // Nobody knows when; what was asked now isn't to happen then.
+            self.note_early();
+            self.calls.end(&Error::Away(why), |id| self.log.withdraw(id));
+            self.decisions.end(|id| self.log.withdraw(id));
+        }
         let since = match *self.outlets.state.borrow() {
             Connection::Away { since, .. } => since,
             _ => SystemTime::now(),

@@ -80,6 +80,8 @@ pub(crate) enum Command {
         /// For what became of it.
         reply: decisions::Reply,
     },
+    /// A person has taken note that the host's record was broken; whether it was.
+    AcceptRecord(oneshot::Sender<bool>),
     /// The device's network changed: what is there may be dead, what was not may be there.
     NetworkChanged,
     /// End.
@@ -94,6 +96,7 @@ impl Command {
             Self::Call { reply, .. } => drop(reply.send(Err(error))),
             Self::Follow { reply, .. } => drop(reply.send(Err(error))),
             Self::Decide { reply, .. } => drop(reply.send(Err(DecideError::Stopped))),
+            Self::AcceptRecord(reply) => drop(reply.send(false)),
             Self::NetworkChanged | Self::Stop => {}
         }
     }
@@ -121,6 +124,7 @@ struct Line {
     path: Path,
     watched: Vec<String>,
     counted: (u64, u64),
+    since: Instant,
     /// The host has said where it stands: its first word.
     met: bool,
 }
@@ -144,6 +148,10 @@ pub(crate) struct Supervisor {
     paired: Option<Attached>,
     saving: Option<BoxFuture<'static, ()>>,
     unsaved: bool,
+    /// A newer head of the host's record than what is stored.
+    head_unsaved: bool,
+    /// When the next one is stored.
+    head_due: Instant,
     commands: mpsc::Receiver<Command>,
     outlets: Arc<Outlets>,
     lines: LineId,
@@ -185,6 +193,8 @@ impl Supervisor {
             paired: attached,
             saving: None,
             unsaved: false,
+            head_unsaved: false,
+            head_due: now,
             commands,
             outlets,
             lines: 0,
@@ -293,6 +303,11 @@ impl Supervisor {
                     self.ask(id, envelope);
                 }
             }
+            Command::AcceptRecord(reply) => {
+                let was_broken = self.record.kept.accept();
+                self.unsaved |= was_broken;
+                let _ = reply.send(was_broken);
+            }
             Command::NetworkChanged => self.on_network_changed(),
             Command::Stop => {}
         }
@@ -358,7 +373,7 @@ impl Supervisor {
         if let Some(saving) = self.saving.take() {
             saving.await;
         }
-        if self.unsaved {
+        if self.unsaved || self.head_unsaved {
             let _ = self.records.put(&self.record).await;
         }
         for line in self.line.take().into_iter().chain(self.draining.take().map(|(old, _)| old)) {

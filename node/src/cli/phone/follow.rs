@@ -10,7 +10,7 @@ use farhelm_phone::{Connection, Error, Event, Host, ThreadWatch, Truth, Via};
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{Context, Exit, Failure, Which, failure, report, threads, visit};
+use super::{Context, Exit, Failure, Which, failure, heads, report, threads, visit};
 use crate::terminal::{approval, question, sanitize, thread};
 
 /// Follow a thread, or all that waits for a person, until Ctrl-C
@@ -80,6 +80,10 @@ fn say_event(event: &Event, context: &Context) -> Result<(), Failure> {
         Event::Gone { thread, .. } => context.say(&json!({"is": "gone", "thread": thread}), || {
             "What waited for an answer ended while this phone was not connected.".to_owned()
         }),
+        Event::RecordBroken(broken) => {
+            let event = json!({"is": "record-broken", "broken": report::broken(broken)});
+            context.say(&event, || heads::sentence(broken))
+        }
         Event::TurnCompleted { thread: id, turn, status } => {
             let end = thread::turn_end(status).unwrap_or_default();
             context.say(&report::turn(id, turn, status), || format!("{}  {end}", sanitize::line(id)))

@@ -4,7 +4,7 @@ use clap::Args;
 use farhelm_phone::{KnownHost, Standing};
 use serde_json::json;
 
-use super::{Context, Failure, choose, open, report};
+use super::{Context, Failure, choose, heads, open, report};
 use crate::cli::grant;
 use crate::terminal::sanitize;
 
@@ -42,7 +42,9 @@ fn row(host: &KnownHost) -> String {
         Standing::Damaged => "what was remembered is damaged; pair again",
     };
     let may = host.entitlement.as_ref().map(|entitlement| format!("  {}", grant::entitled(entitlement)));
-    format!("{}  {}  {standing}{}", host.id, sanitize::line(&host.name), may.unwrap_or_default())
+    let broken = host.broken.as_ref().map(|broken| format!("\n  {}", heads::sentence(broken)));
+    let (name, may, broken) = (sanitize::line(&host.name), may.unwrap_or_default(), broken.unwrap_or_default());
+    format!("{}  {name}  {standing}{may}{broken}", host.id)
 }
 
 pub(super) async fn forget(args: Forget, context: &Context) -> Result<(), Failure> {
@@ -72,7 +74,8 @@ mod tests {
     #[test]
     fn a_row_says_what_the_host_allows_once_it_has_said_so() {
         let id = Identity::from_seed(&[1; 32]).node_id();
-        let host = KnownHost { id, name: "desk".into(), standing: Standing::Paired, entitlement: None };
+        let (standing, entitlement) = (Standing::Paired, None);
+        let host = KnownHost { id, name: "desk".into(), standing, entitlement, head: None, broken: None };
         assert_eq!(row(&host), format!("{id}  desk  paired"));
         let allows = |folders: &[&str]| {
             let folders = folders.iter().map(|folder| (*folder).to_owned()).collect();

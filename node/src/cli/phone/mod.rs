@@ -8,6 +8,7 @@ mod choose;
 mod decide;
 mod failure;
 mod follow;
+mod heads;
 mod history;
 mod hosts;
 mod images;
@@ -59,6 +60,7 @@ pub(super) struct Phone {
 enum PhoneCommand {
     Pair(pair::Pair),
     Hosts(hosts::Hosts),
+    Heads(heads::Heads),
     Threads(threads::Threads),
     Start(threads::Start),
     Send(threads::Send),
@@ -98,6 +100,7 @@ pub(super) async fn run(args: Phone, context: &Context) -> Result<(), Failure> {
     match args.command {
         PhoneCommand::Pair(args) => pair::run(args, context).await,
         PhoneCommand::Hosts(args) => hosts::run(&args, context).await,
+        PhoneCommand::Heads(args) => heads::run(args, context).await,
         PhoneCommand::Threads(args) => threads::list(args, context).await,
         PhoneCommand::Start(args) => threads::start(args, context).await,
         PhoneCommand::Send(args) => threads::send(args, context).await,
@@ -215,7 +218,8 @@ mod tests {
     use farhelm_core::identity::Identity;
 
     fn host(seed: u8, name: &str, standing: Standing) -> KnownHost {
-        KnownHost { id: Identity::from_seed(&[seed; 32]).node_id(), name: name.into(), standing, entitlement: None }
+        let (id, name) = (Identity::from_seed(&[seed; 32]).node_id(), name.into());
+        KnownHost { id, name, standing, entitlement: None, head: None, broken: None }
     }
 
     fn code(known: &[KnownHost], which: Option<&str>) -> Result<KnownHost, Exit> {

@@ -4,7 +4,7 @@ use farhelm_core::codex::approval::{Approval, Warning};
 use farhelm_core::codex::question::Question;
 use farhelm_core::codex::thread::{Summary, TurnStatus};
 use farhelm_core::policy::Entitlement;
-use farhelm_phone::{Connection, KnownHost, Standing, Truth, Via};
+use farhelm_phone::{Broken, Connection, KnownHost, Standing, Truth, Via};
 use serde_json::{Value, json};
 
 /// How a digest is written: what `--digest` takes the beginning of.
@@ -38,7 +38,13 @@ pub(super) fn host(host: &KnownHost) -> Value {
         "standing": standing,
         "removed_at_ms": removed_at_ms,
         "entitlement": entitlement,
+        "record_broken": host.broken.as_ref().map(broken),
     })
+}
+
+/// That a host's record isn't what it was.
+pub(super) fn broken(broken: &Broken) -> Value {
+    json!({"kept": broken.kept, "found": broken.found, "at_ms": broken.at_ms})
 }
 
 /// A row of `threads`, whose fields are the protocol's.
