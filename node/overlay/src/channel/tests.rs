@@ -12,6 +12,7 @@ use super::*;
 
 mod lanes;
 mod rekeying;
+mod weak_spots;
 
 fn identities() -> (Identity, Identity) {
     (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]))
