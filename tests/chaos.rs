@@ -124,6 +124,28 @@ fn nothing_is_lost_doubled_or_hidden_with_the_real_codex() {
     }
 }
 
+/// Has one fault happen in one state, again and again, and holds what is left against what was asked.
+fn holds_at(state: &str, kind: Kind) {
+    let at = plan::STATES.iter().position(|name| *name == state).expect("a state");
+    let plan = Arc::new(Plan::new(1, 12, Some((at, kind))));
+    let verdict = Runtime::new().expect("a runtime").block_on(run(&plan, 2, Manner::default()));
+    let (faults, prompts, decisions) = plan.counts();
+    println!("{state}, {kind:?}: {faults} times, {prompts} prompts and {decisions} decisions took effect");
+    assert!(verdict.is_clean() && faults == 12 && prompts > 0 && decisions > 0, "{verdict:#?}");
+}
+
+#[test]
+fn weak_spot_06_what_a_phone_asked_is_said_again_after_a_sigkill_on_either_side() {
+    holds_at("stored-unsent", Kind::Phone);
+    holds_at("sent-unacked", Kind::Host);
+}
+
+#[test]
+fn weak_spot_07_what_a_host_had_for_a_phone_survives_a_sigkill_of_the_host() {
+    holds_at("forwarded-unrecorded", Kind::Host);
+    holds_at("decided-unacked", Kind::Host);
+}
+
 #[test]
 fn a_phone_that_reads_nothing_costs_little_and_stalls_nobody() {
     Runtime::new().expect("a runtime").block_on(slow::holds());
