@@ -44,6 +44,14 @@ pub enum Point {
     ForwardedUnrecorded,
     /// On the host: a decision is with Codex, and the phone doesn't know yet.
     DecidedUnacked,
+    /// On the phone: a pairing is stored as pending, and the host doesn't know who comes.
+    PendingUnsent,
+    /// On the host: a ticket is taken, and nobody was asked.
+    TakenUnasked,
+    /// On the host: a device is stored, and its phone doesn't know.
+    PairedUnanswered,
+    /// On the phone: the host has answered, and that isn't stored.
+    PairedUnconfirmed,
 }
 
 impl Point {
@@ -54,6 +62,10 @@ impl Point {
             Self::SentUnacked => "sent-unacked",
             Self::ForwardedUnrecorded => "forwarded-unrecorded",
             Self::DecidedUnacked => "decided-unacked",
+            Self::PendingUnsent => "pending-unsent",
+            Self::TakenUnasked => "taken-unasked",
+            Self::PairedUnanswered => "paired-unanswered",
+            Self::PairedUnconfirmed => "paired-unconfirmed",
         }
     }
 }

@@ -138,8 +138,12 @@ impl Pairing {
         let secret = inner.pairing_secret();
         let host = record.host;
         let (record, before) = remember(&client, record, &secret).await?;
+        #[cfg(feature = "faults")]
+        farhelm_overlay::faults::reach(farhelm_overlay::faults::Point::PendingUnsent).await;
         match inner.finish(patience).await {
             Ok((channel, host_name)) => {
+                #[cfg(feature = "faults")]
+                farhelm_overlay::faults::reach(farhelm_overlay::faults::Point::PairedUnconfirmed).await;
                 let mut record = record;
                 record.confirm(&secret);
                 record.rename(&host_name);

@@ -213,6 +213,8 @@ impl Sessions {
             }
             return away(refusal.coarse());
         }
+        #[cfg(feature = "faults")]
+        farhelm_overlay::faults::reach(farhelm_overlay::faults::Point::TakenUnasked).await;
         if let Some(shut) = self.access.shut() {
             return away(shut.into());
         }
@@ -226,6 +228,8 @@ impl Sessions {
             Verdict::No => return Ok(Err(Away { refusal: Refusal::Declined, voids: true })),
         }
         let device = self.devices.complete(ticket, phone, name, known.pairing_secret(), (shown, otherwise))?;
+        #[cfg(feature = "faults")]
+        farhelm_overlay::faults::reach(farhelm_overlay::faults::Point::PairedUnanswered).await;
         // Where it was paired before: whoever has a stream under the older secret has it no longer.
         self.logs.end_paths(phone).await;
         desk.tell(Event::Paired { name: device.name, device: phone, grant: device.grant });
