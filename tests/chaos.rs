@@ -10,6 +10,8 @@ mod codex;
 mod codex_home;
 #[path = "chaos/cut.rs"]
 mod cut;
+#[path = "chaos/edges.rs"]
+mod edges;
 #[path = "chaos/effects.rs"]
 mod effects;
 #[path = "chaos/harness.rs"]
@@ -20,6 +22,11 @@ mod kept;
 mod phone;
 #[path = "chaos/plan.rs"]
 mod plan;
+#[path = "chaos/removed.rs"]
+mod removed;
+#[path = "support/scene.rs"]
+#[expect(dead_code, reason = "other suites use the rest")]
+mod scene;
 #[path = "chaos/slow.rs"]
 mod slow;
 #[path = "chaos/verdict.rs"]

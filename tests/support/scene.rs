@@ -160,7 +160,8 @@ pub(crate) struct Ended {
 }
 
 impl Process {
-    fn start(mut command: Command, input: &str) -> Self {
+    /// Starts a program and gives it this to read.
+    pub(crate) fn start(mut command: Command, input: &str) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes()).expect("it reads");
