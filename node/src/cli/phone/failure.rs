@@ -1,6 +1,6 @@
 //! From the phone's errors to exit codes. The texts are the errors' own, which end with what to do.
 
-use farhelm_phone::{DecideError, Error, OpenError, PairError, RecordsError};
+use farhelm_phone::{DecideError, Error, OpenError, PairError, RecordsError, Why};
 
 use crate::cli::{Exit, Failure, when};
 use crate::terminal::ticket;
@@ -61,7 +61,7 @@ impl From<Error> for Failure {
             Error::CodexAway(_) => Exit::CodexAway,
             Error::OutcomeUnknown => Exit::OutcomeUnknown,
             Error::NotStored => Exit::State,
-            Error::Away(farhelm_phone::Why::SwitchedOff | farhelm_phone::Why::Frozen) => Exit::Refused,
+            Error::Away(Why::SwitchedOff | Why::Frozen | Why::Expired) => Exit::Refused,
             Error::NotConnected | Error::Away(_) | Error::NoAnswer => Exit::Unreachable,
             Error::TooLong { .. } | Error::Empty | Error::TooManyImages { .. } | Error::NoChoiceOfModel => Exit::Usage,
             Error::NotStartable { .. } => Exit::Refused,
