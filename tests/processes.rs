@@ -9,6 +9,8 @@ mod doctor;
 mod freeze;
 #[path = "processes/policy.rs"]
 mod policy;
+#[path = "processes/remote.rs"]
+mod remote;
 #[path = "processes/restored.rs"]
 mod restored;
 #[path = "support/scene.rs"]

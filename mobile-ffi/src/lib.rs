@@ -17,6 +17,7 @@
 //! What crosses is an interface that apps are compiled against; the types behind it follow Codex and change with it.
 
 mod commands;
+mod devices;
 mod error;
 mod host;
 mod key_store;
@@ -26,6 +27,7 @@ mod phone;
 mod records;
 mod runtime;
 
+pub use devices::{GrantChange, GrantEnd, GrantPlace, PairedDevice};
 pub use error::{CallError, DecideError, PairError};
 pub use host::{Host, Started, ThreadPage, ThreadWatch};
 pub use key_store::{KeyStore, StoreError};

@@ -242,6 +242,17 @@ impl From<phone::Entitlement> for Entitlement {
     }
 }
 
+impl From<Right> for phone::Right {
+    fn from(right: Right) -> Self {
+        match right {
+            Right::Viewer => Self::Viewer,
+            Right::Approver => Self::Approver,
+            Right::Operator => Self::Operator,
+            Right::Owner => Self::Owner,
+        }
+    }
+}
+
 impl From<HostState> for About {
     fn from(HostState { name, folder, codex, start_folders, entitlement, .. }: HostState) -> Self {
         let codex = match codex {

@@ -66,7 +66,7 @@ pub use farhelm_core::{
     codex,
     codex::thread::{Hit, Page, Placed},
     identity::NodeId,
-    policy::{Entitlement, Right},
+    policy::{Entitlement, Folders, Right, Terms, Until},
     wire::envelope::{CodexState, HostState},
 };
 pub use farhelm_overlay::{Multiaddr, Transport, Transports, Via};
@@ -77,5 +77,7 @@ pub use key_store::KeyStore;
 pub use message::{Attachment, AttachmentError, Message, StartOptions};
 pub use pairing::{PairError, PairedHost, Pairing};
 pub use records::Error as RecordsError;
-pub use results::{AccountUsage, Effort, Goal, Image, Model, Queued, RateLimits, Settings, Terminal, Usage, Window};
+pub use results::{
+    AccountUsage, Device, Effort, Goal, Image, Model, Queued, RateLimits, Settings, Terminal, Usage, Window,
+};
 pub use truth::Truth;

@@ -10,6 +10,48 @@ use serde_json::Value;
 
 use crate::error::Error;
 
+/// A device that is paired with a host, as the host tells an owner.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Its peer id.
+    pub id: String,
+    /// Its name, not sanitized: other people's text.
+    pub name: String,
+    /// What it may do, in the host's word.
+    pub right: String,
+    /// Where; `None` for the host's own folders.
+    pub folders: Option<Vec<String>>,
+    /// Until when, in Unix milliseconds by the host's clock; `None` for as long as it is paired.
+    pub until_ms: Option<u64>,
+    /// Whether that time is over.
+    pub expired: bool,
+    /// When it was paired, in Unix milliseconds by the host's clock.
+    pub paired_at_ms: u64,
+    /// When it last had a session there; `None` if it never came back.
+    pub last_seen_ms: Option<u64>,
+    /// Whether it is this phone.
+    pub is_this: bool,
+}
+
+impl Device {
+    pub(crate) fn read(row: &Value) -> Option<Self> {
+        let number = |field: &str| row.get(field).and_then(Value::as_u64);
+        let is = |field: &str| row.get(field).and_then(Value::as_bool) == Some(true);
+        let texts = |value: &Value| value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect();
+        Some(Self {
+            id: text(row, "device")?,
+            name: text(row, "name").unwrap_or_default(),
+            right: text(row, "right").unwrap_or_default(),
+            folders: row.get("folders").and_then(texts),
+            until_ms: number("untilMs"),
+            expired: is("expired"),
+            paired_at_ms: number("pairedAtMs").unwrap_or(0),
+            last_seen_ms: number("lastSeenMs"),
+            is_this: is("self"),
+        })
+    }
+}
+
 /// A model that can be chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {

@@ -67,6 +67,18 @@ const CAPABILITIES: &[Capability] = &[
     ),
     row("see a goal", "goal", &["thread/goal/get"], "a_history_is_shown_page_by_page_searched_and_kept_in_order"),
     row("see images", "images", &["farhelm/image/read"], "an_image_is_sent_along_and_comes_back_as_it_was"),
+    row(
+        "look after the host's devices, as an owner",
+        "devices",
+        &["farhelm/devices/list", "farhelm/devices/rename", "farhelm/devices/grant", "farhelm/devices/revoke"],
+        "an_owners_phone_looks_after_lesser_devices_and_no_other_does",
+    ),
+    row(
+        "freeze the host, as an owner",
+        "freeze",
+        &["farhelm/freeze"],
+        "an_owners_phone_freezes_and_only_the_desk_thaws",
+    ),
     told(
         "keep how far the host's record goes",
         "heads",

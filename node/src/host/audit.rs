@@ -22,7 +22,7 @@ use super::devices::now_ms;
 use super::logs::Work;
 
 /// Writes to the audit chain; to none, if it was made so. Clones share it.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Recorder {
     chain: Option<(Arc<Audit>, Arc<Store>)>,
     head: Arc<watch::Sender<Option<Head>>>,

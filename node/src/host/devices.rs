@@ -40,7 +40,7 @@ pub fn now_ms() -> u64 {
 }
 
 /// The book. Clones share it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Devices {
     identity: Arc<Identity>,
     store: Arc<Store>,

@@ -8,10 +8,12 @@ use farhelm_core::policy::{Folders, Grant, Right, Terms, is_within};
 use farhelm_overlay::{Admission, Endpoint};
 use farhelm_store::{Device, Frozen, FrozenBy};
 
+use super::bridge::Bridge;
 use super::desk::Desk;
 use super::devices::{self, Devices};
 use super::folders::{self, Opened};
 use super::invitation::{self, Invitation};
+use super::logs::Logs;
 use super::{Error, Host, terms};
 
 impl Host {
@@ -92,10 +94,7 @@ impl Host {
     /// Freezes the host: stored, every session told to end, then returned. Says whether it wasn't frozen before. What
     /// Codex runs goes on.
     pub async fn freeze(&self, by: FrozenBy) -> Result<bool, Error> {
-        let is_new = self.devices.freeze(by)?;
-        self.bridge.enforced().await;
-        self.endpoint.set_admission(Some(admission(&self.devices))).await?;
-        Ok(is_new)
+        self.door.freeze(by).await
     }
 
     /// Thaws it, because a person at the desk wants it. What it was, if it was frozen.
@@ -105,6 +104,34 @@ impl Host {
 
     /// Removes a device: stored, its sessions and connections cut, then returned. `None` if it wasn't paired.
     pub async fn revoke(&self, device: NodeId) -> Result<Option<Device>, Error> {
+        self.door.revoke(device).await
+    }
+}
+
+/// What ends with a word of an owner, at the desk or from afar. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    pub(super) devices: Devices,
+    pub(super) bridge: Bridge,
+    pub(super) logs: Logs,
+    pub(super) endpoint: Endpoint,
+}
+
+impl Door {
+    pub(super) const fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
+    /// See [`Host::freeze`].
+    pub(super) async fn freeze(&self, by: FrozenBy) -> Result<bool, Error> {
+        let is_new = self.devices.freeze(by)?;
+        self.bridge.enforced().await;
+        self.endpoint.set_admission(Some(admission(&self.devices))).await?;
+        Ok(is_new)
+    }
+
+    /// See [`Host::revoke`].
+    pub(super) async fn revoke(&self, device: NodeId) -> Result<Option<Device>, Error> {
         let removed = self.devices.revoke(device)?;
         if removed.is_some() {
             self.bridge.cut(device).await;

@@ -15,6 +15,7 @@
 //! | [`terms`] | what a person names of a grant, judged |
 //! | [`settings`] | what holds here for every phone: the floor and the switches |
 //! | `door` | who may come in: offers, grants, revocations |
+//! | [`remote`] | an owner's phone looks after the devices |
 //! | `relays` | through which relays it is found |
 //! | `about` | what phones are told of it |
 //! | [`awake`] | keeps the machine awake while a turn runs |
@@ -41,6 +42,7 @@ pub mod ledger;
 pub mod listen;
 pub mod logs;
 mod relays;
+pub mod remote;
 pub mod sessions;
 pub mod settings;
 pub mod terms;
@@ -54,18 +56,21 @@ use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::wire::envelope::HostState;
 use farhelm_overlay::Endpoint;
 use farhelm_store::{Audit, Journal, Store};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use acts::Acts;
 use app_server::{AppServer, Source, State};
 use audit::Recorder;
 use awake::Awake;
 use bridge::{Access, Bridge};
 use desk::Desks;
 use devices::Devices;
+use door::Door;
 use folders::{HostFolders, Keeper, Opened};
 use logs::Logs;
+use remote::Remote;
 use sessions::Sessions;
 use settings::{Setting, Settings};
 use vouched::Vouched;
@@ -103,6 +108,8 @@ pub struct Host {
     endpoint: Endpoint,
     app_server: AppServer,
     bridge: Bridge,
+    door: Door,
+    remote: Remote,
     logs: Logs,
     folders: Keeper,
     about: watch::Receiver<HostState>,
@@ -165,8 +172,12 @@ impl Host {
         let bridge = Bridge::start(id, app_server.clone(), events, seen, access.clone(), logs.clone(), stop.clone());
         let recorder = audit.map(|audit| Recorder::new(audit, store.clone())).unwrap_or_default();
         let vouched = Vouched::new(devices.epoch(), recorder.head());
-        let acts = acts::run(work, bridge.clone(), logs.clone(), recorder);
-        tasks.spawn(stop.clone().run_until_cancelled_owned(acts));
+        let door =
+            Door { devices: devices.clone(), bridge: bridge.clone(), logs: logs.clone(), endpoint: endpoint.clone() };
+        let remote = Remote::new(bridge.clone(), door.clone());
+        let (to_remote, to_bridge, to_logs) = (Some(remote.clone()), bridge.clone(), logs.clone());
+        let acts = Acts { bridge: to_bridge, remote: to_remote, logs: to_logs, recorder };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(acts.run(work)));
         let desks = Desks::default();
         let (name, settings) = (config.name, config.settings);
         let (say_awake, awake) = watch::channel(Awake::Idle);
@@ -183,6 +194,8 @@ impl Host {
             endpoint,
             app_server,
             bridge,
+            door,
+            remote,
             logs,
             folders,
             about,
@@ -207,6 +220,7 @@ impl Host {
             devices: self.devices.clone(),
             desks: self.desks.clone(),
             bridge: self.bridge.clone(),
+            remote: self.remote.clone(),
             logs: self.logs.clone(),
             access,
             vouched,
@@ -277,6 +291,11 @@ impl Host {
     /// Who is paired.
     pub const fn devices(&self) -> &Devices {
         &self.devices
+    }
+
+    /// What owners' phones do to devices from now on.
+    pub fn remote(&self) -> broadcast::Receiver<remote::Done> {
+        self.remote.done()
     }
 
     /// The threads with a turn under way.

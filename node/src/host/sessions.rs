@@ -26,6 +26,7 @@ use super::bridge::{Access, Bridge};
 use super::desk::{Desks, Event, Verdict};
 use super::devices::{self, Devices};
 use super::logs::{self, Logs, Path};
+use super::remote::Remote;
 use super::vouched::Vouched;
 
 /// Handshakes under way at once.
@@ -78,6 +79,8 @@ pub struct Sessions {
     pub desks: Desks,
     /// Where envelopes go.
     pub bridge: Bridge,
+    /// Who answers what is asked.
+    pub remote: Remote,
     /// What waits for each device.
     pub logs: Logs,
     /// Whether any phone may connect, and what a newcomer gets where nothing is named.
@@ -301,7 +304,7 @@ impl Sessions {
                 envelope = channel.receive() => match envelope {
                     Ok(Envelope::Entry(entry)) => path.entry(entry).await,
                     Ok(Envelope::Ack(ack)) => path.ack(ack).await,
-                    Ok(Envelope::Request(request)) => reads.answer(request, device, &self.bridge, channel.sender()),
+                    Ok(Envelope::Request(request)) => reads.answer(request, device, &self.remote, channel.sender()),
                     Ok(Envelope::Watch(watch)) => attached.watch(watch.threads).await,
                     Ok(Envelope::RevocationEpoch(shown)) => self.meet(device, &shown).await,
                     Ok(_) => tracing::debug!(%device, "an envelope that only hosts send, or that belongs into the log"),
@@ -362,7 +365,7 @@ struct Reads(JoinSet<()>);
 
 impl Reads {
     /// Answers a request beside the others; a phone that asks too much at once is told so.
-    fn answer(&mut self, request: Request, device: NodeId, bridge: &Bridge, sender: channel::Sender) {
+    fn answer(&mut self, request: Request, device: NodeId, remote: &Remote, sender: channel::Sender) {
         while self.0.try_join_next().is_some() {}
         let refused = match policy::table::find(&request.method) {
             Some(method) if method.verdict.is_for_phones() && method.effect != Effect::Read => {
@@ -376,9 +379,9 @@ impl Reads {
             let _ = sender.offer(Envelope::Response(Response { id: request.id, result }));
             return;
         }
-        let bridge = bridge.clone();
+        let remote = remote.clone();
         self.0.spawn(async move {
-            let result = bridge.request(device, &request.method, &request.params).await.map(ByteBuf::from);
+            let result = remote.request(device, &request.method, &request.params).await.map(ByteBuf::from);
             let _ = sender.send(Envelope::Response(Response { id: request.id, result })).await;
         });
     }

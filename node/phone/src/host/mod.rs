@@ -14,6 +14,7 @@
 //! Which right a method needs is said with it; the host holds every request against it, and a phone without it gets
 //! [`Error::Policy`]. So does one that asks for a thread outside its folders.
 
+mod devices;
 mod image;
 mod queue;
 mod settings;

@@ -10,6 +10,7 @@ use super::super::{Context, Failure};
 use crate::host::app_server::{How, State};
 use crate::host::control::{self, FrozenRow};
 use crate::host::folders::{Opened, Opening};
+use crate::host::remote::Done;
 use crate::host::{Config, Host};
 use crate::terminal::sanitize;
 
@@ -22,6 +23,7 @@ enum Event {
     Opened { folder: String, startable: bool, text: String },
     Settings { fault: Option<String> },
     Frozen { frozen: Option<FrozenRow> },
+    Remote { by: String, by_name: String, act: String, device: Option<String>, name: String },
     Reachable { relays: Vec<String>, direct: Vec<String> },
     Stopping { running: Vec<String> },
 }
@@ -60,6 +62,7 @@ impl<'a> Report<'a> {
         let (mut codex, mut about, mut opened) = (host.codex(), host.about(), host.opened());
         let (mut fault, mut faulty) = (host.settings().fault(), None);
         let (mut frozen, mut cold) = (host.devices().frozen(), None);
+        let mut remote = host.remote();
         let mut said = (None, None);
         let mut known = Vec::new();
         loop {
@@ -92,6 +95,7 @@ impl<'a> Report<'a> {
                 Ok(()) = opened.changed() => {}
                 Ok(()) = fault.changed() => {}
                 Ok(()) = frozen.changed() => {}
+                Ok(done) = remote.recv() => self.remote(done)?,
                 else => return Ok(()),
             }
         }
@@ -140,6 +144,15 @@ impl<'a> Report<'a> {
             None => "Thawed: paired phones can connect again.".into(),
         };
         self.context.say(&Event::Frozen { frozen }, || text)
+    }
+
+    /// What an owner's phone did to devices.
+    fn remote(&self, done: Done) -> Result<(), Failure> {
+        let Done { by, by_name, act, device, name } = done;
+        let to = if device.is_some() { format!(" “{}”", sanitize::line(&name)) } else { " this host".into() };
+        let text = format!("“{}” {act}{to} from afar ({by}).", sanitize::line(&by_name));
+        let (by, device) = (by.to_string(), device.map(|device| device.to_string()));
+        self.context.say(&Event::Remote { by, by_name, act, device, name }, || text)
     }
 
     fn reachable(&self, reachable: &Reachable) -> Result<(), Failure> {

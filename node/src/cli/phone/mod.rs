@@ -6,6 +6,7 @@
 mod answer;
 mod choose;
 mod decide;
+mod devices;
 mod failure;
 mod follow;
 mod heads;
@@ -61,6 +62,8 @@ enum PhoneCommand {
     Pair(pair::Pair),
     Hosts(hosts::Hosts),
     Heads(heads::Heads),
+    Devices(devices::Devices),
+    Freeze(devices::Freeze),
     Threads(threads::Threads),
     Start(threads::Start),
     Send(threads::Send),
@@ -100,6 +103,8 @@ pub(super) async fn run(args: Phone, context: &Context) -> Result<(), Failure> {
     match args.command {
         PhoneCommand::Pair(args) => pair::run(args, context).await,
         PhoneCommand::Hosts(args) => hosts::run(&args, context).await,
+        PhoneCommand::Devices(args) => devices::run(args, context).await,
+        PhoneCommand::Freeze(args) => devices::freeze(args, context).await,
         PhoneCommand::Heads(args) => heads::run(args, context).await,
         PhoneCommand::Threads(args) => threads::list(args, context).await,
         PhoneCommand::Start(args) => threads::start(args, context).await,

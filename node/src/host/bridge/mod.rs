@@ -43,6 +43,7 @@ use asked::Held;
 
 pub use access::{Access, Shut};
 pub use delivery::Delivery;
+pub(super) use request::{answer, refused};
 
 /// Commands that wait for the actor; a session that finds it full waits.
 const COMMANDS: usize = 256;

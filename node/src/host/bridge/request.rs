@@ -32,7 +32,12 @@ impl Bridge {
     }
 
     /// What a request becomes on its way to Codex.
-    pub(super) async fn prepare(&self, device: NodeId, method: &str, params: &[u8]) -> Result<Forward, Failure> {
+    pub(in crate::host) async fn prepare(
+        &self,
+        device: NodeId,
+        method: &str,
+        params: &[u8],
+    ) -> Result<Forward, Failure> {
         let params: Value = match params {
             [] => Value::Null,
             text => serde_json::from_slice(text).map_err(|_| refused("the parameters are no JSON"))?,
@@ -88,7 +93,7 @@ impl Bridge {
         }
     }
 
-    pub(super) fn entitlement(&self, device: NodeId) -> Result<Entitlement, Failure> {
+    pub(in crate::host) fn entitlement(&self, device: NodeId) -> Result<Entitlement, Failure> {
         self.access.entitlement(device, now_ms()).map_err(|reason| {
             refused(match reason {
                 CloseReason::Expired => "this phone's time on the host is over; have it prolonged at the desk",
@@ -231,7 +236,7 @@ fn no_start(may_start: &[String]) -> Failure {
 }
 
 /// What of a result goes to the phone. One that fits no envelope would end the session, again after every resume.
-pub(super) fn answer(method: &str, result: &Value) -> Result<Vec<u8>, Failure> {
+pub(in crate::host) fn answer(method: &str, result: &Value) -> Result<Vec<u8>, Failure> {
     let text = policy::result(method, result).to_string().into_bytes();
     if text.len() > limits::CODEX_JSON {
         let size = text.len() >> 20;
@@ -240,7 +245,7 @@ pub(super) fn answer(method: &str, result: &Value) -> Result<Vec<u8>, Failure> {
     Ok(text)
 }
 
-pub(super) fn refused(message: &str) -> Failure {
+pub(in crate::host) fn refused(message: &str) -> Failure {
     Failure { by: FailedBy::Policy, message: message.to_owned() }
 }
 

@@ -116,7 +116,9 @@ impl Stage {
         let journal = Arc::new(Journal::in_memory().expect("a journal"));
         let (logs, work) = Logs::start(journal.clone(), |_| true, stop.clone()).expect("an empty journal");
         let bridge = Bridge::start(id, desk.app_server, desk.events, seen, access, logs.clone(), stop);
-        tokio::spawn(acts::run(work, bridge.clone(), logs.clone(), Default::default()));
+        let (remote, recorder) = (None, Default::default());
+        let acts = acts::Acts { bridge: bridge.clone(), remote, logs: logs.clone(), recorder };
+        tokio::spawn(acts.run(work));
         let codex = Some(within(fake.initialized()).await);
         let generation = AtomicU64::new(1);
         let mut stage = Self {

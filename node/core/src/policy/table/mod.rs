@@ -10,7 +10,8 @@
 //! | `threads` | finding, reading and keeping threads |
 //! | `turns` | what has the agent work, and what stops it |
 //! | `queue` | messages that wait |
-//! | `host` | models, account, what belongs to no thread; the host's own methods |
+//! | `host` | models, account, what belongs to no thread; images, which the host reads itself |
+//! | `devices` | an owner's phone looks after the host's devices |
 //! | `denied` | what phones don't do, a line each |
 //! | `asked` | what the app-server asks its clients |
 //!
@@ -21,6 +22,7 @@
 
 mod asked;
 mod denied;
+mod devices;
 mod fields;
 mod host;
 mod queue;
@@ -154,7 +156,8 @@ pub fn find(name: &str) -> Option<&'static Method> {
     METHODS.iter().find(|method| method.name == name)
 }
 
-const GROUPS: &[&[Method]] = &[threads::METHODS, turns::METHODS, queue::METHODS, host::METHODS, denied::METHODS];
+const GROUPS: &[&[Method]] =
+    &[threads::METHODS, turns::METHODS, queue::METHODS, host::METHODS, devices::METHODS, denied::METHODS];
 
 const COUNT: usize = {
     let (mut count, mut i) = (0, 0);

@@ -32,6 +32,10 @@ async fn a_method_is_forwarded_exactly_for_those_who_have_its_right() {
                     "{} for {right}: {answer:?}",
                     method.name
                 );
+            } else if method.verdict == Verdict::Own && method.subject == Subject::Host && right >= method.right {
+                // Not the bridge's; it has passed all that the bridge asks.
+                let not_here = stage.refusal(method, asks.clone(), []).await;
+                assert!(not_here.contains("this host can't do"), "{not_here}");
             } else if method.verdict == Verdict::Own && right >= method.right {
                 // The host looks for the item itself.
                 let nothing = ("thread/turns/list", Ok(json!({"data": []})));
