@@ -3,6 +3,12 @@
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use farhelm_core::pairing::Refusal;
+use farhelm_core::session::handshake;
+use farhelm_core::wire::envelope::CloseReason;
+use farhelm_overlay::channel;
+
+use crate::rogue::Stranger;
 use crate::scene::{Scene, text};
 use crate::{LOOK, lend, row, watches};
 
@@ -71,4 +77,30 @@ fn a_guest_whose_time_ends_while_it_is_connected_is_cut_and_not_let_in_again() {
     // More time is the desk's to give, and needs no new code.
     scene.done("desk", &["devices", "grant", "guest", "--until", "1h"]);
     scene.done("guest", &LOOK);
+}
+
+#[test]
+fn a_guest_that_keeps_to_nothing_is_told_expired_and_hears_no_more() {
+    let scene = Scene::set();
+    let _host = scene.host(&[]);
+    scene.pair("mine");
+    let (desk, ticket) = scene.offer_on(&["--right", "viewer", "--until", "4s"]);
+    let mut guest = scene.runtime.block_on(async { Stranger::new(11, &ticket).pair().await.expect("it is let in") });
+    drop(desk.end());
+    let mut turn = scene.start("mine", &["phone", "start", "SLOW secs=8 every=50"]);
+    let id = text(&turn.event("started")["thread"]);
+    scene.runtime.block_on(async {
+        guest.watches(&id).await;
+        guest.hears_text().await;
+        let why = loop {
+            if let Err(why) = guest.hears().await {
+                break why;
+            }
+        };
+        assert!(matches!(why, channel::Error::Closed(CloseReason::Expired)), "{why}");
+        let Err(error) = guest.resumes().await else { panic!("it has a session") };
+        let is_expired = matches!(error, channel::Error::Handshake(handshake::Error::Refused(Refusal::Expired)));
+        assert!(is_expired, "{error}");
+    });
+    assert_eq!(turn.end().code, 0, "nobody else noticed");
 }

@@ -129,6 +129,20 @@ fn a_decision_that_races_a_removal_counts_before_it_or_never() {
 }
 
 #[test]
+fn a_removal_between_two_messages_of_a_handshake_counts() {
+    let scene = Scene::set();
+    let _host = scene.host(&[]);
+    scene.pair("mine");
+    let phone = rogue(&scene, &["--right", "owner"]);
+    scene.runtime.block_on(async {
+        phone.resumes_after(async {}).await.expect("it is paired");
+        let removed = async { drop(scene.done("desk", &["devices", "revoke", "rogue"])) };
+        let error = phone.resumes_after(removed).await.expect_err("it was removed before it had proven itself");
+        println!("{error}");
+    });
+}
+
+#[test]
 fn a_right_lowered_while_an_approval_is_open_takes_the_decision_and_leaves_it_to_others() {
     let scene = Scene::set();
     let _host = scene.host(&[]);

@@ -8,10 +8,11 @@ use farhelm_core::codex::decision::{Decision, SignedDecision};
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::Ticket;
 use farhelm_core::session::PairingSecret;
+use farhelm_core::session::handshake::phone;
 use farhelm_core::session::log::{LogId, Position};
 use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{Attach, DecisionRefusal, Entry, Logged, Watch};
-use farhelm_overlay::channel::{self, Channel};
+use farhelm_overlay::channel::{self, Channel, Wire};
 use farhelm_overlay::{Config, Endpoint, Path, Route, Stream, Via};
 use serde_bytes::{ByteArray, ByteBuf};
 use tokio::time::timeout;
@@ -94,6 +95,20 @@ impl Rogue {
         let (channel, _) = channel::resume(stream, identity, *host, &self.secret, "rogue", &[]).await?;
         let older = std::mem::replace(&mut self.channel, channel);
         Ok((self.attached().await, older))
+    }
+
+    /// Proves itself only once this was waited for. Whether it gets a session then.
+    pub(crate) async fn resumes_after(&self, first: impl Future<Output = ()>) -> Result<(), channel::Error> {
+        let Stranger { identity, host, .. } = &self.stranger;
+        let Some(stream) = self.stranger.stream().await else { return Err(channel::Error::Silent) };
+        let mut wire = Wire::new(stream);
+        let (waits, hello) = phone::resume(identity.node_id(), *host, &self.secret, &mut rand::rng());
+        wire.send(&hello).await?;
+        let (waits, auth) = waits.receive(&wire.receive().await?, identity, "rogue")?;
+        first.await;
+        wire.send(&auth).await?;
+        let (header, sealed) = wire.receive_frame(PATIENCE).await?;
+        Ok(waits.receive(header, &sealed).map(drop)?)
     }
 
     /// Sends it, if there is anybody to send it to.
