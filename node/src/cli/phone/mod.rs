@@ -26,19 +26,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use farhelm_phone::{Client, Config, Connection, Host, KeyStore, KnownHost, Standing};
+use farhelm_phone::{Client, Config, Connection, Error, Host, KeyStore, KnownHost, Standing};
 use zeroize::Zeroizing;
 
 use super::home::machine_name;
 use super::{Context, Exit, Failure};
 use key_store::Files;
 
-/// How long a command waits for its host to answer.
 /// Where the phone keeps its key and what it knows of hosts, below the state directory.
 pub(super) const DIRECTORY: &str = "phone";
 /// The phone's journal, beside it.
 pub(super) const JOURNAL: &str = "phone-journal.redb";
 
+/// How long a command waits for its host to answer.
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How long a host is tried again that can't be reached: a relay may just be coming back.
@@ -180,8 +180,13 @@ async fn attach(host: &Host) -> Result<(), Failure> {
         Connection::Away { why, .. } => why.is_for_the_desk(),
         Connection::CatchingUp(_) | Connection::Live(_) | Connection::Removed { .. } => true,
     };
-    if tokio::time::timeout(RETRIES, state.wait_for(is_answered)).await.is_ok() {
-        return Ok(host.live(Duration::ZERO).await.map(drop)?);
+    // What was answered then: it may be on its way again, as when another program of this phone comes.
+    if let Ok(Ok(answered)) = tokio::time::timeout(RETRIES, state.wait_for(is_answered)).await {
+        return match *answered {
+            Connection::Away { why, .. } => Err(Error::Away(why).into()),
+            Connection::Removed { at_ms } => Err(Error::Removed { at_ms }.into()),
+            _ => Ok(()),
+        };
     }
     let tried = state.wait_for(|state| !matches!(state, Connection::Connecting));
     let _ = tokio::time::timeout(PATIENCE, tried).await;
