@@ -159,6 +159,9 @@ pub enum DecideError {
     /// It counts as the first of two: another device has to accept it, too.
     #[error("{0}")]
     SecondNeeded(String),
+    /// The host can't record it, so it isn't done, and still waits.
+    #[error("{0}")]
+    NotRecorded(String),
     /// It was sent, and nobody knows whether it counted.
     #[error("{0}")]
     OutcomeUnknown(String),
@@ -264,6 +267,7 @@ impl From<phone::DecideError> for DecideError {
             E::Denied => Self::Denied(said),
             E::StepUpNeeded => Self::StepUpNeeded(said),
             E::SecondNeeded => Self::SecondNeeded(said),
+            E::NotRecorded => Self::NotRecorded(said),
             E::OutcomeUnknown => Self::OutcomeUnknown(said),
             E::NotConnected => Self::NotConnected(said),
             E::NotStored => Self::NotStored(said),

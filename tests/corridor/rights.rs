@@ -153,7 +153,7 @@ async fn a_right_that_is_lowered_or_ends_counts_at_once() {
     let (guests, guest) = phone(&stage, Grant::of(Right::Operator)).await;
     let (_started, _watch) = stage.start("ESCALATE cmd=touch ran.txt").await;
     let shown = approval(&guest).await;
-    stage.world.host.regrant(guests.id(), Grant::of(Right::Viewer).into()).expect("it is stored");
+    stage.world.host.regrant(guests.id(), Grant::of(Right::Viewer).into()).await.expect("it is stored");
     assert_eq!(guest.decide(&shown, Decision::Accept).await, Err(DecideError::NotAllowed));
     refused(guest.start("hello").await, "operator");
     let mut about = guest.about();
@@ -163,7 +163,7 @@ async fn a_right_that_is_lowered_or_ends_counts_at_once() {
     // Its time ends while it is connected.
     let soon = farhelm::host::devices::now_ms() + 1_000;
     let until = Grant { until_ms: Some(soon), ..Grant::of(Right::Viewer) };
-    stage.world.host.regrant(guests.id(), until.into()).expect("it is stored");
+    stage.world.host.regrant(guests.id(), until.into()).await.expect("it is stored");
     state(&guest, |state| matches!(state, Connection::Away { why: Why::Expired, .. })).await;
     assert!(!stage.world.work().join("ran.txt").exists());
     guests.shutdown().await;

@@ -51,6 +51,55 @@ fn what_a_phone_had_done_is_recorded_before_and_after() {
 }
 
 #[test]
+fn what_is_done_at_the_desk_is_recorded_whether_or_not_a_host_runs() {
+    let scene = Scene::set();
+    let host = scene.host(&[]);
+    scene.pair("ann");
+    scene.pair("bob");
+    let work = |arguments: &[&str]| _ = scene.done("desk", arguments);
+    work(&["devices", "grant", "bob", "--right", "viewer"]);
+    work(&["devices", "rename", "bob", "tablet"]);
+    work(&["host", "settings", "set", "network_access", "on"]);
+    work(&["freeze"]);
+    work(&["thaw"]);
+    assert_eq!(host.stop(Signal::TERM).code, 0);
+    work(&["devices", "grant", "tablet", "--right", "approver"]);
+    work(&["freeze"]);
+    work(&["thaw"]);
+    work(&["devices", "revoke", "tablet"]);
+
+    let records = records(&scene);
+    let said =
+        |record: &Value| [&record["act"], &record["name"], &record["right"], &record["effect"]].map(|v| v.clone());
+    let line = |act: &str, name: &str, right: &str, effect: &str| {
+        let or_null = |text: &str| if text.is_empty() { Value::Null } else { text.into() };
+        [act.into(), or_null(name), or_null(right), effect.into()]
+    };
+    let expected = [
+        line("pair", "ann", "owner", "asked"),
+        line("pair", "ann", "owner", "done"),
+        line("pair", "bob", "operator", "asked"),
+        line("pair", "bob", "operator", "done"),
+        line("grant", "bob", "viewer", "asked"),
+        line("grant", "bob", "viewer", "done"),
+        line("rename", "tablet", "viewer", "done"),
+        line("setting network_access on", "", "", "asked"),
+        line("setting network_access on", "", "", "done"),
+        line("freeze", "", "", "done"),
+        line("thaw", "", "", "asked"),
+        line("thaw", "", "", "done"),
+        line("grant", "tablet", "approver", "done"),
+        line("freeze", "", "", "done"),
+        line("thaw", "", "", "done"),
+        line("revoke", "tablet", "approver", "done"),
+    ];
+    assert_eq!(records.iter().map(said).collect::<Vec<_>>(), expected);
+    assert!(records.iter().all(|record| record["who"].is_null()), "{records:?}");
+    assert!(records[15]["about"].is_string() && records[15]["about"] == records[2]["about"], "{records:?}");
+    scene.done("desk", &["audit", "verify"]);
+}
+
+#[test]
 fn a_record_that_was_changed_or_cut_off_is_found_and_placed() {
     let scene = steered();
     let (last, whole) = (records(&scene).len(), fs::read(log(&scene)).expect("a record"));

@@ -94,6 +94,7 @@ fn every_word_that_travels_is_on_the_page() {
             D::Denied,
             D::StepUpNeeded,
             D::SecondNeeded,
+            D::NotRecorded,
         ]
         .map(|w| word(&w))
         .to_vec(),

@@ -56,6 +56,9 @@ pub enum DecideError {
     /// It counts as the first of two: it still waits, for another device.
     #[error("1 of 2: a second person has to accept this on another device; it waits until then")]
     SecondNeeded,
+    /// The host can't record it, so it isn't done, and still waits.
+    #[error("the host can not record it, so it was not done; make room on its disk and decide again")]
+    NotRecorded,
     /// It was sent, and nobody knows whether it counted.
     #[error("it isn't known whether this counted; look at the thread to see how it went on")]
     OutcomeUnknown,
@@ -98,6 +101,7 @@ impl From<DecisionRefusal> for DecideError {
             DecisionRefusal::Denied => Self::Denied,
             DecisionRefusal::StepUpNeeded => Self::StepUpNeeded,
             DecisionRefusal::SecondNeeded => Self::SecondNeeded,
+            DecisionRefusal::NotRecorded => Self::NotRecorded,
         }
     }
 }

@@ -20,8 +20,8 @@ use crate::terminal::sanitize;
 
 /// Show what phones had this host do, and check that the record is whole
 ///
-/// It holds what phones asked to be done, their decisions and answers, and what came of each. It doesn't hold what
-/// phones only read, what was done at the desk, or what Codex did in a turn.
+/// It holds what phones asked to be done, their decisions and answers, what came of each, and what was done to devices
+/// at the desk. It doesn't hold what phones only read, edits of config.toml, or what Codex did in a turn.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  farhelm audit show\n  farhelm audit verify\n  farhelm audit head > head.txt")]
 pub(super) struct Audit {
@@ -91,6 +91,7 @@ struct Row<'a> {
     seq: u64,
     at_ms: u64,
     who: Option<String>,
+    about: Option<String>,
     name: Option<&'a str>,
     right: Option<&'static str>,
     act: &'a str,
@@ -106,6 +107,7 @@ impl<'a> Row<'a> {
             seq: record.seq,
             at_ms: record.at_ms,
             who: record.who.map(|who| who.to_string()),
+            about: record.about.map(|about| about.to_string()),
             name: record.name.as_ref().map(|name| name.as_str()),
             right: record.right.map(|right| right.as_str()),
             act: record.act.as_str(),
@@ -121,16 +123,22 @@ impl<'a> Row<'a> {
 fn line(record: &Record) -> String {
     let name = record.name.as_ref().map_or("-", |name| name.as_str());
     let right = record.right.map_or("-", |right| right.as_str());
+    let who = match (record.who, record.about) {
+        (None, Some(_)) => format!("the desk, to {name} ({right})"),
+        (None, None) => "the desk".into(),
+        (Some(_), _) => format!("{name} ({right})"),
+    };
     let decision = record.decision.map(|decision| format!(" {}", decision.as_str())).unwrap_or_default();
     let ends = record.ends.map(|ends| format!(" (of {ends})")).unwrap_or_default();
     let (at, act, effect) = (when::shown(record.at_ms), record.act.as_str(), effect(&record.effect));
-    sanitize::line(&format!("{:>6}  {at}  {name} ({right})  {act}{decision}: {effect}{ends}", record.seq))
+    sanitize::line(&format!("{:>6}  {at}  {who}  {act}{decision}: {effect}{ends}", record.seq))
 }
 
 fn effect(effect: &Effect) -> String {
     match effect {
         Effect::Asked => "asked".into(),
         Effect::Done => "done".into(),
+        Effect::First => "the first of two".into(),
         Effect::Refused(why) => format!("refused, {}", why.as_str()),
         Effect::Unknown => "outcome unknown".into(),
         Effect::Resolved(by) => format!("resolved by {}", by.as_str()),

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::{ArgGroup, Args, Subcommand};
+use farhelm_core::audit::Record;
 use farhelm_core::policy::{Folders, Terms, Until};
 use farhelm_platform::lock::Lock;
+use farhelm_store::{Audit, Device};
 
 use super::grant::{self, Named};
 use super::home::HostHome;
 use super::{Context, Exit, Failure, freeze};
+use crate::host::audit::of_the_desk_to;
 use crate::host::control::{Client, ControlError, DeviceRow, Reply, Request};
 use crate::host::devices::{self, Devices as Book, now_ms};
 use crate::terminal::sanitize;
@@ -129,8 +132,10 @@ async fn rename(who: &str, name: &str, context: &Context) -> Result<(), Failure>
     let reply = match ask(&request, context).await? {
         Some(reply) => reply,
         None => {
-            let AtRest { book, _lock } = AtRest::open(context)?;
-            Reply::Renamed { device: DeviceRow::at(&book.rename(who, name)?, now_ms()) }
+            let rest = AtRest::open(context)?;
+            let device = rest.book.rename(who, name)?;
+            rest.record(of_the_desk_to("rename", &device))?;
+            Reply::Renamed { device: DeviceRow::at(&device, now_ms()) }
         }
     };
     match &reply {
@@ -144,8 +149,13 @@ async fn grant(args: &Grant, context: &Context) -> Result<(), Failure> {
     let reply = match ask(&Request::Grant { who: who.clone(), terms: terms.clone() }, context).await? {
         Some(reply) => reply,
         None => {
-            let AtRest { book, _lock } = AtRest::open(context)?;
-            let device = book.regrant(book.find(&who)?.key, &terms)?.ok_or_else(|| book.unknown(&who))?;
+            let rest = AtRest::open(context)?;
+            let book = &rest.book;
+            let device = book.find(&who)?;
+            // What gives something isn't done unrecorded.
+            let given = Device { grant: terms.on(device.grant.clone()), ..device };
+            rest.record(of_the_desk_to("grant", &given))?;
+            let device = book.regrant(given.key, &terms)?.ok_or_else(|| book.unknown(&who))?;
             // Only a running host asks Codex to trust a folder.
             let (device, opened) = (DeviceRow::at(&device, now_ms()), Vec::new());
             Reply::Granted { device, opened, ownerless: book.is_ownerless()? }
@@ -167,9 +177,11 @@ async fn revoke(who: &str, context: &Context) -> Result<(), Failure> {
     let reply = match ask(&Request::Revoke { who: who.to_owned() }, context).await? {
         Some(reply) => reply,
         None => {
-            let AtRest { book, _lock } = AtRest::open(context)?;
+            let rest = AtRest::open(context)?;
+            let book = &rest.book;
             let device = book.find(who)?;
             book.revoke(device.key)?;
+            rest.record(of_the_desk_to("revoke", &device))?;
             Reply::Revoked { device: DeviceRow::at(&device, now_ms()), ownerless: book.is_ownerless()? }
         }
     };
@@ -217,13 +229,19 @@ pub(super) async fn ask(request: &Request, context: &Context) -> Result<Option<R
 /// The book of a host that doesn't run, and the lock that keeps it from starting meanwhile.
 pub(super) struct AtRest {
     pub(super) book: Book,
+    audit: Audit,
     _lock: Lock,
 }
 
 impl AtRest {
     pub(super) fn open(context: &Context) -> Result<Self, Failure> {
-        let HostHome { identity, store, lock, .. } = HostHome::open(context, "farhelm devices")?;
-        Ok(Self { book: Book::open(Arc::new(identity), Arc::new(store))?, _lock: lock })
+        let HostHome { identity, store, audit, lock, .. } = HostHome::open(context, "farhelm devices")?;
+        Ok(Self { book: Book::open(Arc::new(identity), Arc::new(store))?, audit, _lock: lock })
+    }
+
+    /// Records what is done here, as a running host does.
+    pub(super) fn record(&self, record: Record) -> Result<(), Failure> {
+        self.audit.append(record).map(drop).map_err(|error| Failure::new(Exit::State, error))
     }
 }
 

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::devices::{self, AtRest, ask};
 use super::{Context, Exit, Failure, when};
+use crate::host::audit::of_the_desk;
 use crate::host::control::{DeviceRow, FrozenRow, FrozenWhy, Reply, Request};
 use crate::host::devices::now_ms;
 use crate::terminal::{ask as terminal, sanitize};
@@ -111,10 +112,12 @@ pub(super) fn because(frozen: &FrozenRow) -> String {
 impl AtRest {
     fn freeze(&self) -> Result<Reply, Failure> {
         let changed = self.book.freeze(farhelm_store::FrozenBy::Desk)?;
+        self.record(of_the_desk("freeze", None))?;
         Ok(Reply::Frozen { frozen: self.frozen()?, changed })
     }
 
     fn thaw(&self) -> Result<Reply, Failure> {
+        self.record(of_the_desk("thaw", None))?;
         let was = self.book.thaw()?;
         Ok(Reply::Thawed { was: was.map(|was| FrozenRow::of(&was, &self.devices())) })
     }

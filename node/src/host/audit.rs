@@ -4,17 +4,23 @@
 //! second record; where that can't be written, or the host is ended before, the act stands there without an end, and
 //! that is what is known of it. What a host that is started again takes up again is recorded again.
 //!
-//! It isn't a record of what devices read, nor of what is done at the desk, nor of what Codex does in a turn.
+//! What is done at the desk is recorded, too. What gives something away is as an act of a device: without a record it
+//! isn't done. What takes something away is done first: a full disk must not keep a phone in.
+//!
+//! It isn't a record of what devices read, nor of what Codex does in a turn.
 
 use std::sync::Arc;
 
 use farhelm_core::audit::{Effect, Head, Record, Text, digest};
+use farhelm_core::identity::NodeId;
+use farhelm_core::policy::Right;
 use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::{Decided, DecisionRefusal, FailedBy, Failure, Response};
+use farhelm_core::wire::envelope::{Decided, DecisionRefusal, FailedBy, Failure, Request, Response};
 use farhelm_store::journal::Stage;
-use farhelm_store::{Audit, Error, Store};
+use farhelm_store::{Audit, Device, Error, Store};
 use serde::Serialize;
 use serde_bytes::ByteArray;
+use serde_json::Value;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
@@ -31,6 +37,11 @@ pub struct Recorder {
 /// An act that was recorded before it is carried out.
 #[derive(Debug, Default)]
 pub struct Asked(Option<Record>);
+
+/// The desk wants to give something, and that can't be recorded.
+#[derive(Debug, thiserror::Error)]
+#[error("this can't be recorded, so it was not done: {0}")]
+pub struct Unrecorded(String);
 
 impl Recorder {
     /// Records in this chain; names and rights are those in the store.
@@ -81,10 +92,41 @@ impl Recorder {
         }
     }
 
+    /// Records that the desk is about to give something. On an error it isn't given.
+    pub async fn gives(&self, record: Record) -> Result<Asked, Unrecorded> {
+        let Some((audit, _)) = self.chain.clone() else { return Ok(Asked(None)) };
+        match blocking(move || append(&audit, Record { effect: Effect::Asked, ..record })).await {
+            Some(Ok((record, head))) => {
+                self.publish(head);
+                Ok(Asked(Some(record)))
+            }
+            written => Err(Unrecorded(written.and_then(Result::err).map(|e| e.to_string()).unwrap_or_default())),
+        }
+    }
+
+    /// Records whether that was given.
+    pub async fn gave(&self, asked: Asked, is_done: bool) {
+        let effect = if is_done { Effect::Done } else { Effect::Refused(Text::cut("failed")) };
+        self.end(asked, effect).await;
+    }
+
+    /// Records what was done at the desk, and stands whether or not it is recorded.
+    pub async fn took(&self, record: Record) {
+        let Some((audit, _)) = self.chain.clone() else { return };
+        match blocking(move || append(&audit, record)).await {
+            Some(Ok((_, head))) => self.publish(head),
+            written => error!("what was done at the desk was not recorded: {:?}", written.and_then(Result::err)),
+        }
+    }
+
     /// Records how it ended.
     pub async fn ended(&self, asked: Asked, answer: &Envelope) {
+        self.end(asked, effect(answer)).await;
+    }
+
+    async fn end(&self, asked: Asked, effect: Effect) {
         let (Some((audit, _)), Asked(Some(asked))) = (self.chain.clone(), asked) else { return };
-        let end = asked.ended(now_ms(), effect(answer));
+        let end = asked.ended(now_ms(), effect);
         match blocking(move || append(&audit, end)).await {
             Some(Ok((_, head))) => self.publish(head),
             written => warn!("how an act ended was not recorded: {:?}", written.and_then(Result::err)),
@@ -107,6 +149,29 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(write).await.ok()
 }
 
+/// An act of the desk's, to a device or to the host itself. It is done.
+pub fn of_the_desk(act: &str, device: Option<(NodeId, &str, Right)>) -> Record {
+    let record = Record::new(now_ms(), act, Effect::Done);
+    match device {
+        None => record,
+        Some((key, name, right)) => {
+            Record { about: Some(key), name: Some(Text::cut(name)), right: Some(right), ..record }
+        }
+    }
+}
+
+/// The same of one in the book.
+pub fn of_the_desk_to(act: &str, device: &Device) -> Record {
+    of_the_desk(act, Some((device.key, &device.name, device.grant.right)))
+}
+
+/// The device that a request of an owner's is about.
+fn about(request: &Request) -> Option<NodeId> {
+    let is_of_devices = request.method.starts_with("farhelm/devices/");
+    let params: Value = serde_json::from_slice(&request.params).ok().filter(|_| is_of_devices)?;
+    params.get("device")?.as_str()?.parse().ok()
+}
+
 /// What is asked. A message that was answered before and is only seen through was recorded then.
 fn record(work: &Work) -> Option<Record> {
     let (act, digest, decision) = match &work.envelope {
@@ -115,8 +180,9 @@ fn record(work: &Work) -> Option<Record> {
         answers @ Envelope::Answers(_) => ("answers", digest(&answers.encode()), None),
         _ => return None,
     };
+    let about = if let Envelope::Request(request) = &work.envelope { about(request) } else { None };
     let (who, digest) = (Some(work.device), Some(ByteArray::new(digest)));
-    Some(Record { who, digest, decision, ..Record::new(now_ms(), act, Effect::Asked) })
+    Some(Record { who, about, digest, decision, ..Record::new(now_ms(), act, Effect::Asked) })
 }
 
 fn effect(answer: &Envelope) -> Effect {
@@ -126,6 +192,10 @@ fn effect(answer: &Envelope) -> Effect {
         }
         Envelope::Response(Response { result: Err(failure), .. }) => Effect::Refused(word(&failure.by)),
         Envelope::Decided(Decided { result: Err(DecisionRefusal::OutcomeUnknown), .. }) => Effect::Unknown,
+        Envelope::Decided(Decided { result: Err(DecisionRefusal::SecondNeeded), .. }) => Effect::First,
+        Envelope::Decided(Decided { result: Err(refusal @ DecisionRefusal::Over), .. }) => {
+            Effect::Resolved(word(refusal))
+        }
         Envelope::Decided(Decided { result: Err(refusal), .. }) => Effect::Refused(word(refusal)),
         _ => Effect::Done,
     }
@@ -141,7 +211,7 @@ fn word(reason: &impl Serialize) -> Text {
 /// too.
 fn refusal(work: &Work) -> Envelope {
     let doubt = work.stage == Stage::Forwarded;
-    let refused = if doubt { DecisionRefusal::OutcomeUnknown } else { DecisionRefusal::NotAllowed };
+    let refused = if doubt { DecisionRefusal::OutcomeUnknown } else { DecisionRefusal::NotRecorded };
     match &work.envelope {
         Envelope::Decision(signed) => Envelope::Decided(Decided { key: signed.key, result: Err(refused) }),
         Envelope::Answers(answers) => Envelope::Decided(Decided { key: answers.key, result: Err(refused) }),
@@ -161,7 +231,6 @@ fn unrecorded(doubt: bool) -> Failure {
 #[cfg(test)]
 mod tests {
     use farhelm_core::identity::Identity;
-    use farhelm_core::wire::envelope::Request;
     use farhelm_store::journal::ActId;
     use serde_bytes::ByteBuf;
 

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use farhelm_core::policy::{Grant, Terms};
-use farhelm_store::FrozenBy;
 use futures::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
@@ -20,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk::{Consent, Desk, Event};
 use super::devices::now_ms;
-use super::settings::{self, Setting, Settings};
+use super::settings::{self, Setting};
 use super::{Error, Host};
 
 pub use rows::{DeviceRow, FrozenRow, FrozenWhy, GrantRow, NodeIdText, OpenedRow, RelayRow, Why};
@@ -327,11 +326,11 @@ async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
             Reply::Devices { devices: devices.iter().map(|device| DeviceRow::at(device, now_ms())).collect() }
         }
         Request::Rename { who, name } => {
-            Reply::Renamed { device: DeviceRow::at(&host.devices().rename(&who, &name)?, now_ms()) }
+            Reply::Renamed { device: DeviceRow::at(&host.rename(&who, &name).await?, now_ms()) }
         }
         Request::Grant { who, terms } => {
             let book = host.devices();
-            let device = host.regrant(book.find(&who)?.key, terms)?.ok_or_else(|| book.unknown(&who))?;
+            let device = host.regrant(book.find(&who)?.key, terms).await?.ok_or_else(|| book.unknown(&who))?;
             let opened = opened(host, &device.grant).await;
             Reply::Granted { device: DeviceRow::at(&device, now_ms()), opened, ownerless: book.is_ownerless()? }
         }
@@ -341,11 +340,11 @@ async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
             Reply::Revoked { device: DeviceRow::at(&device, now_ms()), ownerless: host.devices().is_ownerless()? }
         }
         Request::Freeze => {
-            let changed = host.freeze(FrozenBy::Desk).await?;
+            let changed = host.freeze().await?;
             Reply::Frozen { frozen: frozen(host)?, changed }
         }
         Request::Thaw => {
-            let was = host.thaw()?;
+            let was = host.thaw().await?;
             Reply::Thawed { was: was.map(|was| Ok::<_, Error>(FrozenRow::of(&was, &rows(host)?))).transpose()? }
         }
         Request::Frozen => Reply::Frozen { frozen: frozen(host)?, changed: false },
@@ -353,7 +352,7 @@ async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
             host.settings().reload()?;
             Reply::Settings { settings: host.setting_rows() }
         }
-        Request::Set { name, value } => Reply::Done { changed: set(host.settings(), &name, value.as_deref())? },
+        Request::Set { name, value } => Reply::Done { changed: set(host, &name, value.as_deref()).await? },
         Request::Relays => Reply::Relays { relays: relays(host)? },
         Request::AddRelay { address } => Reply::Done { changed: host.add_relay(&address).await? },
         Request::RemoveRelay { address } => Reply::Done { changed: host.remove_relay(&address).await? },
@@ -379,11 +378,11 @@ async fn opened(host: &Host, grant: &Grant) -> Vec<OpenedRow> {
     host.open_for(grant).await.into_iter().map(OpenedRow::from).collect()
 }
 
-fn set(settings: &Settings, name: &str, value: Option<&str>) -> Result<bool, Error> {
+async fn set(host: &Host, name: &str, value: Option<&str>) -> Result<bool, Error> {
     let unknown = || settings::Error::Unknown { name: name.to_owned(), value: value.map(str::to_owned) };
     let setting = Setting::named(name).ok_or_else(unknown)?;
     let value = value.map(|value| setting.read(value).ok_or_else(unknown)).transpose()?;
-    Ok(settings.set(setting, value.as_ref())?)
+    host.set(setting, value.as_ref()).await
 }
 
 fn relays(host: &Host) -> Result<Vec<RelayRow>, Error> {

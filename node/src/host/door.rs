@@ -8,12 +8,14 @@ use farhelm_core::policy::{Folders, Grant, Right, Terms, is_within};
 use farhelm_overlay::{Admission, Endpoint};
 use farhelm_store::{Device, Frozen, FrozenBy};
 
+use super::audit::{of_the_desk, of_the_desk_to};
 use super::bridge::Bridge;
 use super::desk::Desk;
 use super::devices::{self, Devices};
 use super::folders::{self, Opened};
 use super::invitation::{self, Invitation};
 use super::logs::Logs;
+use super::settings::{Setting, Value};
 use super::{Error, Host, terms};
 
 impl Host {
@@ -71,9 +73,30 @@ impl Host {
 
     /// Changes what these terms name of a device's grant: stored and published, then returned. `None` if it isn't
     /// paired.
-    pub fn regrant(&self, device: NodeId, terms: Terms) -> Result<Option<Device>, Error> {
+    pub async fn regrant(&self, device: NodeId, terms: Terms) -> Result<Option<Device>, Error> {
         let terms = terms::settle(terms, devices::now_ms())?;
-        Ok(self.devices.regrant(device, &terms)?)
+        let Some(before) = self.devices.list()?.into_iter().find(|known| known.key == device) else { return Ok(None) };
+        let (name, grant) = (before.name, terms.on(before.grant));
+        let asked = self.recorder.gives(of_the_desk("grant", Some((device, &name, grant.right)))).await?;
+        let changed = self.devices.regrant(device, &terms);
+        self.recorder.gave(asked, matches!(changed, Ok(Some(_)))).await;
+        Ok(changed?)
+    }
+
+    /// Calls the device that a person means by `who` by another name, and returns it as it is then.
+    pub async fn rename(&self, who: &str, name: &str) -> Result<Device, Error> {
+        let device = self.devices.rename(who, name)?;
+        self.recorder.took(of_the_desk_to("rename", &device)).await;
+        Ok(device)
+    }
+
+    /// Changes a setting, or takes it out of the file; whether that is new. The value must be of the setting's kind.
+    pub async fn set(&self, setting: Setting, value: Option<&Value>) -> Result<bool, Error> {
+        let to = value.map_or("unset".to_owned(), ToString::to_string);
+        let asked = self.recorder.gives(of_the_desk(&format!("setting {} {to}", setting.name()), None)).await?;
+        let changed = self.settings.set(setting, value);
+        self.recorder.gave(asked, changed.is_ok()).await;
+        Ok(changed?)
     }
 
     /// Opens the folders that a device was given to start threads in. One that holds the whole home folder isn't: to
@@ -93,18 +116,27 @@ impl Host {
 
     /// Freezes the host: stored, every session told to end, then returned. Says whether it wasn't frozen before. What
     /// Codex runs goes on.
-    pub async fn freeze(&self, by: FrozenBy) -> Result<bool, Error> {
-        self.door.freeze(by).await
+    pub async fn freeze(&self) -> Result<bool, Error> {
+        let is_new = self.door.freeze(FrozenBy::Desk).await?;
+        self.recorder.took(of_the_desk("freeze", None)).await;
+        Ok(is_new)
     }
 
     /// Thaws it, because a person at the desk wants it. What it was, if it was frozen.
-    pub fn thaw(&self) -> Result<Option<Frozen>, Error> {
-        Ok(self.devices.thaw()?)
+    pub async fn thaw(&self) -> Result<Option<Frozen>, Error> {
+        let asked = self.recorder.gives(of_the_desk("thaw", None)).await?;
+        let was = self.devices.thaw();
+        self.recorder.gave(asked, was.is_ok()).await;
+        Ok(was?)
     }
 
     /// Removes a device: stored, its sessions and connections cut, then returned. `None` if it wasn't paired.
     pub async fn revoke(&self, device: NodeId) -> Result<Option<Device>, Error> {
-        self.door.revoke(device).await
+        let removed = self.door.revoke(device).await?;
+        if let Some(device) = &removed {
+            self.recorder.took(of_the_desk_to("revoke", device)).await;
+        }
+        Ok(removed)
     }
 }
 

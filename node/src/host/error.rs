@@ -1,5 +1,6 @@
 //! What can go wrong with a host.
 
+use super::audit::Unrecorded;
 use super::{devices, settings, terms};
 
 /// Why a host can't start or do what it is told.
@@ -28,6 +29,9 @@ pub enum Error {
     /// The host is frozen.
     #[error("the host is frozen, so no phone can be paired; thaw it with `farhelm thaw`")]
     Frozen,
+    /// What the desk gives can't be recorded.
+    #[error(transparent)]
+    Unrecorded(#[from] Unrecorded),
     /// A relay's address that isn't one.
     #[error(
         "{0:?} is no relay's address; it looks like /ip4/203.0.113.7/tcp/4001/p2p/12D3KooW…, as `farhelm relay` prints it"

@@ -108,6 +108,7 @@ pub struct Host {
     endpoint: Endpoint,
     app_server: AppServer,
     bridge: Bridge,
+    recorder: Recorder,
     door: Door,
     remote: Remote,
     logs: Logs,
@@ -176,7 +177,8 @@ impl Host {
             Door { devices: devices.clone(), bridge: bridge.clone(), logs: logs.clone(), endpoint: endpoint.clone() };
         let remote = Remote::new(bridge.clone(), door.clone());
         let (to_remote, to_bridge, to_logs) = (Some(remote.clone()), bridge.clone(), logs.clone());
-        let acts = Acts { bridge: to_bridge, remote: to_remote, logs: to_logs, recorder };
+        let to_recorder = recorder.clone();
+        let acts = Acts { bridge: to_bridge, remote: to_remote, logs: to_logs, recorder: to_recorder };
         tasks.spawn(stop.clone().run_until_cancelled_owned(acts.run(work)));
         let desks = Desks::default();
         let (name, settings) = (config.name, config.settings);
@@ -194,6 +196,7 @@ impl Host {
             endpoint,
             app_server,
             bridge,
+            recorder,
             door,
             remote,
             logs,
@@ -221,6 +224,7 @@ impl Host {
             desks: self.desks.clone(),
             bridge: self.bridge.clone(),
             remote: self.remote.clone(),
+            recorder: self.recorder.clone(),
             logs: self.logs.clone(),
             access,
             vouched,

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::audit::{Recorder, of_the_desk};
 use super::bridge::{Access, Bridge};
 use super::desk::{Desks, Event, Verdict};
 use super::devices::{self, Devices};
@@ -87,6 +88,8 @@ pub struct Sessions {
     pub access: Access,
     /// What it signs for phones to keep.
     pub vouched: Vouched,
+    /// What is done at the desk is recorded.
+    pub recorder: Recorder,
     /// To keep an invited stranger's connection.
     pub endpoint: Endpoint,
 }
@@ -230,7 +233,13 @@ impl Sessions {
             Verdict::Superseded => return away(Refusal::Unavailable),
             Verdict::No => return Ok(Err(Away { refusal: Refusal::Declined, voids: true })),
         }
-        let device = self.devices.complete(ticket, phone, name, known.pairing_secret(), (shown, otherwise))?;
+        let Ok(asked) = self.recorder.gives(of_the_desk("pair", Some((phone, name, shown.right)))).await else {
+            tracing::error!(%phone, "the pairing can't be recorded, so it was not made");
+            return away(Refusal::Unavailable);
+        };
+        let completed = self.devices.complete(ticket, phone, name, known.pairing_secret(), (shown, otherwise));
+        self.recorder.gave(asked, completed.is_ok()).await;
+        let device = completed?;
         #[cfg(feature = "faults")]
         farhelm_overlay::faults::reach(farhelm_overlay::faults::Point::PairedUnanswered).await;
         // Where it was paired before: whoever has a stream under the older secret has it no longer.

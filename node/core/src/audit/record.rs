@@ -56,6 +56,8 @@ pub enum Effect {
     Asked,
     /// It was carried out.
     Done,
+    /// It was an accept that waits for a second device's.
+    First,
     /// It wasn't; the reason in a word.
     Refused(Text),
     /// Nobody can tell any more.
@@ -72,13 +74,16 @@ pub struct Record {
     pub seq: u64,
     /// When, in Unix milliseconds by the host's clock.
     pub at_ms: u64,
-    /// Which device; none if it was at the desk, or the host itself.
+    /// Which device asked; none if it was at the desk, or the host itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<NodeId>,
-    /// The device's name at the time.
+    /// The device that it was done to, if it was to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<NodeId>,
+    /// The name at the time of the device that asked; of an act at the desk, of the one that it was done to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Text>,
-    /// The right it had at the time.
+    /// Its right at the time; of an act at the desk, the one that it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub right: Option<Right>,
     /// The method that was called, or a word of the host's: `decision`, `pair`, `grant`, `revoke`, ….
@@ -103,6 +108,7 @@ impl Record {
             seq: 0,
             at_ms,
             who: None,
+            about: None,
             name: None,
             right: None,
             act: Text::cut(act),

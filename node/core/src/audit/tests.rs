@@ -25,7 +25,10 @@ fn of_a_phone(act: &str, effect: Effect) -> Record {
 fn records() -> Vec<Record> {
     let asked = Record { seq: 2, ..of_a_phone("turn/start", Effect::Asked) };
     vec![
-        Record::new(START_MS, "pair", Effect::Done),
+        Record {
+            about: Some(Identity::from_seed(&counting(0x01)).node_id()),
+            ..Record::new(START_MS, "pair", Effect::Done)
+        },
         asked.clone(),
         asked.ended(START_MS + 1, Effect::Done),
         Record { decision: Some(Decision::Accept), ..of_a_phone("decision", Effect::Resolved(Text::cut("desk"))) },
@@ -142,6 +145,7 @@ fn the_largest_record_and_head_fit_their_limits() {
     let largest = Record {
         seq: u64::MAX,
         at_ms: u64::MAX,
+        about: Some(host().node_id()),
         name: Some(Text::cut(&long)),
         act: Text::cut(&long),
         decision: Some(Decision::AcceptForSession),

@@ -319,6 +319,8 @@ pub enum DecisionRefusal {
     StepUpNeeded,
     /// It counts as the first of two: another device has to accept it, too.
     SecondNeeded,
+    /// The host can't record it, so it isn't done.
+    NotRecorded,
 }
 
 /// A number to be sent back.

@@ -179,17 +179,17 @@ impl Supervisor {
             _ => self.backoff.next(),
         };
         self.retry_at = Some(Instant::now() + wait);
-        if why.is_for_the_desk() {
-            // Nobody knows when; what was asked now isn't to happen then.
-            self.note_early();
-            self.calls.end(&Error::Away(why), |id| self.log.withdraw(id));
-            self.decisions.end(|id| self.log.withdraw(id));
-        }
         let since = match *self.outlets.state.borrow() {
             Connection::Away { since, .. } => since,
             _ => SystemTime::now(),
         };
         self.set_state(Connection::Away { since, why });
+        if why.is_for_the_desk() {
+            // Whoever is told finds the state as it is. Nobody knows when that ends; what was asked now isn't to happen then.
+            self.note_early();
+            self.calls.end(&Error::Away(why), |id| self.log.withdraw(id));
+            self.decisions.end(|id| self.log.withdraw(id));
+        }
     }
 
     fn on_removed(&mut self, at_ms: u64) {

@@ -201,7 +201,7 @@ impl From<host::Error> for Failure {
             host::Error::Overlay(farhelm_overlay::Error::AddressInUse { address }) => return ports::taken(address),
             host::Error::Overlay(farhelm_overlay::Error::Listen { .. }) => Exit::Listen,
             host::Error::Overlay(_) => Exit::Failed,
-            host::Error::Devices(_) | host::Error::Store(_) => Exit::State,
+            host::Error::Devices(_) | host::Error::Store(_) | host::Error::Unrecorded(_) => Exit::State,
             host::Error::RelayAddress(_) | host::Error::Terms(_) => Exit::Usage,
             host::Error::Unreachable => Exit::Unreachable,
             host::Error::Settings(_) | host::Error::SwitchedOff | host::Error::Frozen => {

@@ -83,7 +83,7 @@ impl From<DecideError> for Failure {
             | DecideError::NotAllowed
             | DecideError::Denied
             | DecideError::StepUpNeeded => Exit::Refused,
-            DecideError::SecondNeeded => Exit::Failed,
+            DecideError::SecondNeeded | DecideError::NotRecorded => Exit::Failed,
             DecideError::NotAnAnswer => Exit::Usage,
             DecideError::Over { .. } => Exit::NotFound,
             DecideError::OutcomeUnknown => Exit::OutcomeUnknown,

@@ -159,7 +159,8 @@ impl From<&Error> for Why {
         match error {
             Error::Devices(devices::Error::Who(_)) => Self::NotFound,
             Error::Devices(devices::Error::Store(_) | devices::Error::Offer(offer::Error::Store(_)))
-            | Error::Store(_) => Self::State,
+            | Error::Store(_)
+            | Error::Unrecorded(_) => Self::State,
             Error::Devices(devices::Error::Name(_)) | Error::Terms(_) | Error::RelayAddress(_) => Self::Unfit,
             Error::Unreachable => Self::Unreachable,
             Error::SwitchedOff => Self::SwitchedOff,
