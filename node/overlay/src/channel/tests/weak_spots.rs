@@ -12,6 +12,9 @@ use super::*;
 /// What whoever carries the path sees, both ways.
 type Seen = Arc<Mutex<Vec<u8>>>;
 
+/// What they make of the record with this number.
+type Meddling = Box<dyn Fn(usize, Vec<u8>) -> Vec<u8> + Send + Sync>;
+
 /// Bytes that a phone sends before its first record: two messages, each behind its length.
 async fn length_of_handshake() -> usize {
     let (phone, host) = identities();
@@ -112,7 +115,7 @@ async fn weak_spot_04_who_drops_doubles_or_swaps_records_moves_no_position() {
         1 => [record, held.lock().unwrap().clone()].concat(),
         _ => record,
     };
-    let meddling: [Box<dyn Fn(usize, Vec<u8>) -> Vec<u8> + Send + Sync>; 3] = [
+    let meddling: [Meddling; 3] = [
         Box::new(|n, record| if n == 0 { Vec::new() } else { record }),
         Box::new(|n, record| if n == 0 { record.repeat(2) } else { record }),
         Box::new(swaps),
