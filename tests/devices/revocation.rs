@@ -27,11 +27,12 @@ fn rogue(scene: &Scene, terms: &[&str]) -> Rogue {
     rogue
 }
 
-#[test]
-fn a_viewer_removed_while_a_turn_streams_is_sent_nothing_more() {
+/// Removes a viewer to whom a turn streams, by this command of the desk's or of an owner's phone.
+fn removed_while_a_turn_streams(who: &str, arguments: &[&str]) {
     let scene = Scene::set();
     let _host = scene.host(&[]);
     scene.pair("mine");
+    lend(&scene, "ann", &["--right", "owner"]);
     let mut viewer = rogue(&scene, &["--right", "viewer"]);
     let mut turn = scene.start("mine", &["phone", "start", "SLOW secs=8 every=20"]);
     let id = text(&turn.event("started")["thread"]);
@@ -41,7 +42,8 @@ fn a_viewer_removed_while_a_turn_streams_is_sent_nothing_more() {
             viewer.hears_text().await;
         }
     });
-    let revoke = scene.start("desk", &["devices", "revoke", "rogue"]);
+    let began = Instant::now();
+    let revoke = scene.start(who, arguments);
     let returned = thread::spawn(move || {
         assert_eq!(revoke.end().code, 0);
         Instant::now()
@@ -59,11 +61,23 @@ fn a_viewer_removed_while_a_turn_streams_is_sent_nothing_more() {
     let late = after.iter().filter(|at| **at > returned).count();
     let (before, behind) = (returned.saturating_duration_since(over), over.saturating_duration_since(returned));
     println!(
-        "{late} words came after the command returned; the session ended {before:?} before or {behind:?} after it"
+        "{who}: {late} words came after the command returned; the session ended {before:?} before or {behind:?} after it, \
+         {:?} after the command was started",
+        over - began
     );
     assert!(matches!(why, channel::Error::Closed(CloseReason::Revoked) | channel::Error::Io(_)), "{why}");
     assert!(behind < LIMIT * 10);
     assert_eq!(turn.end().code, 0, "nobody else noticed");
+}
+
+#[test]
+fn a_viewer_removed_while_a_turn_streams_is_sent_nothing_more() {
+    removed_while_a_turn_streams("desk", &["devices", "revoke", "rogue"]);
+}
+
+#[test]
+fn a_viewer_removed_from_afar_while_a_turn_streams_is_sent_nothing_more() {
+    removed_while_a_turn_streams("ann", &["phone", "devices", "revoke", "rogue", "--yes"]);
 }
 
 #[test]
