@@ -5,6 +5,8 @@
 mod again;
 #[path = "devices/guests.rs"]
 mod guests;
+#[path = "devices/owners.rs"]
+mod owners;
 #[path = "devices/pairing.rs"]
 mod pairing;
 #[path = "devices/revocation.rs"]

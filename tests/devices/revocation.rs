@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 const ROUNDS: u32 = 8;
 
 /// A phone of which nothing good can be expected, paired on these terms.
-fn rogue(scene: &Scene, terms: &[&str]) -> Rogue {
+pub(crate) fn rogue(scene: &Scene, terms: &[&str]) -> Rogue {
     let (desk, ticket) = scene.offer_on(terms);
     let rogue = scene.runtime.block_on(async { Stranger::new(9, &ticket).pair().await.expect("it is let in") });
     assert_eq!(desk.end().event("paired")["name"], "rogue");

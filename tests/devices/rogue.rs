@@ -11,10 +11,11 @@ use farhelm_core::session::PairingSecret;
 use farhelm_core::session::handshake::phone;
 use farhelm_core::session::log::{LogId, Position};
 use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::{Attach, DecisionRefusal, Entry, Logged, Watch};
+use farhelm_core::wire::envelope::{Attach, DecisionRefusal, Entry, Logged, Request, Watch};
 use farhelm_overlay::channel::{self, Channel, Wire};
 use farhelm_overlay::{Config, Endpoint, Path, Route, Stream, Via};
 use serde_bytes::{ByteArray, ByteBuf};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::scene::PATIENCE;
@@ -122,9 +123,28 @@ impl Rogue {
 
     /// Sends it by the log.
     pub(crate) async fn logs(&mut self, envelope: Envelope) {
+        self.logs_as(ByteArray::new(rand::random()), envelope).await;
+    }
+
+    async fn logs_as(&mut self, act: ByteArray<16>, envelope: Envelope) {
         self.said += 1;
-        let body = Logged { act: Some(ByteArray::new(rand::random())), envelope }.encode();
+        let body = Logged { act: Some(act), envelope }.encode();
         self.say(Envelope::Entry(Entry { seq: self.said, body: ByteBuf::from(body) })).await;
+    }
+
+    /// Has something done that no program of ours would ask for. What comes of it.
+    pub(crate) async fn asks(&mut self, method: &str, params: &Value) -> Result<(), String> {
+        let id = ByteArray::new(rand::random());
+        let params = ByteBuf::from(params.to_string());
+        self.logs_as(id, Envelope::Request(Request { id, method: method.into(), params })).await;
+        loop {
+            match self.hears().await.map_err(|ended| ended.to_string())? {
+                Envelope::Response(response) if response.id == id => {
+                    return response.result.map(drop).map_err(|failure| failure.message);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The next thing that it hears, logged or not.
