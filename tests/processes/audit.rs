@@ -132,3 +132,42 @@ fn a_record_that_was_changed_or_cut_off_is_found_and_placed() {
     assert_eq!(scene.run("desk", &["audit", "verify"]).code, 15, "nothing here says that there was anything");
     assert!(broken(&scene, &["--head", &head]).contains("is missing"));
 }
+
+#[test]
+fn an_export_is_checked_without_the_host_and_what_was_done_to_it_is_placed() {
+    let scene = steered();
+    let whole: Vec<String> = scene.done("desk", &["audit", "export"]).events.iter().map(Value::to_string).collect();
+    assert_eq!(whole.len(), records(&scene).len() + 2, "the host, the entries, the head");
+    let host = text(&serde_json::from_str::<Value>(&whole[0]).expect("JSON")["record"]["host"]);
+    let file = scene.path("record.jsonl");
+    let path = file.to_str().expect("a text").to_owned();
+    let verify = |lines: &[String]| {
+        fs::write(&file, lines.join("\n")).expect("our own folder");
+        scene.run("auditor", &["audit", "verify", "--export", &path, "--host", &host])
+    };
+    assert_eq!(verify(&whole).code, 0);
+    assert!(!scene.path("auditor").exists(), "it takes nothing from here");
+    let other =
+        ["audit", "verify", "--export", &path, "--host", "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5"];
+    assert!(scene.run("auditor", &other).error().contains("it is the record of"));
+
+    let changed = |change: &dyn Fn(&mut Vec<String>)| {
+        let mut lines = whole.clone();
+        change(&mut lines);
+        let ended = verify(&lines);
+        assert_eq!(ended.code, 1, "{:?}", ended.events);
+        ended.error()
+    };
+    assert!(changed(&|lines| _ = lines.remove(3)).contains("entry 3 is missing"));
+    assert!(changed(&|lines| lines.swap(2, 4)).contains("entry 2 is out of order"));
+    let last = whole.len() - 2;
+    assert!(changed(&|lines| _ = lines.remove(last)).contains(&format!("entry {last} is missing")));
+    // What it says beside its bytes doesn't count; its bytes do.
+    let hex = |lines: &mut Vec<String>, at: usize| {
+        let mut line: Value = serde_json::from_str(&lines[at]).expect("JSON");
+        let record = text(&line["entry"]["record"]);
+        line["entry"]["record"] = format!("{}{}", &record[..record.len() - 2], "00").into();
+        lines[at] = line.to_string();
+    };
+    assert!(changed(&|lines| hex(lines, 2)).contains("entry 2 was changed"));
+}

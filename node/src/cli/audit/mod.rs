@@ -1,9 +1,11 @@
 //! `farhelm audit`: what phones had this host do, and whether the record of it is as it was written. Reads the files
 //! of the host's state directory, whether or not a host runs.
 
+mod export;
+
 use std::fmt::Display;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -38,18 +40,34 @@ enum AuditCommand {
     ///
     /// Whoever has this host's key can write another record that is whole by itself. Only a head that was kept on
     /// another machine shows that.
-    #[command(after_help = "Examples:\n  farhelm audit verify\n  farhelm audit verify --head head.txt")]
+    #[command(
+        after_help = "Examples:\n  farhelm audit verify\n  farhelm audit verify --head head.txt\n  farhelm audit verify --export record.jsonl --host 12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5"
+    )]
     Verify {
-        /// Hold it against a head kept elsewhere; several times
+        /// Hold it against a head kept elsewhere (`-` is standard input); several times
         #[arg(long = "head", value_name = "FILE")]
         heads: Vec<PathBuf>,
+
+        /// Check what `farhelm audit export` wrote, perhaps on another machine, instead of the record here
+        #[arg(long, value_name = "FILE")]
+        export: Option<PathBuf>,
+
+        /// Whose record it must be, by its peer id; without it the export's own word counts
+        #[arg(long, value_name = "PEER_ID", requires = "export")]
+        host: Option<NodeId>,
     },
     /// Print the record's signed end, to be kept on another machine
     #[command(after_help = "Example:\n  farhelm audit head > head.txt")]
     Head,
+    /// Print the whole record with its links and heads, a line of JSON for each entry, for somebody else to check
+    #[command(after_help = "Example:\n  farhelm audit export > record.jsonl")]
+    Export,
 }
 
 pub(super) fn run(args: &Audit, context: &Context) -> Result<(), Failure> {
+    if let AuditCommand::Verify { heads, export: Some(file), host } = &args.command {
+        return verify_export(file, *host, heads, context);
+    }
     let directories = context.directories()?;
     let path = directories.state().join(AUDIT);
     if !path.exists() {
@@ -58,14 +76,21 @@ pub(super) fn run(args: &Audit, context: &Context) -> Result<(), Failure> {
     let kept = audit::read(&path).map_err(|error| Failure::new(Exit::State, error))?;
     match &args.command {
         AuditCommand::Show => kept.entries.iter().try_for_each(|entry| show(&entry.record, context)),
-        AuditCommand::Verify { heads } => verify(&kept, identity(directories.state())?.node_id(), heads, context),
+        AuditCommand::Verify { heads, .. } => verify(&kept, identity(directories.state())?.node_id(), heads, context),
         AuditCommand::Head => head(&kept, context),
+        AuditCommand::Export => {
+            let host = identity(directories.state())?.node_id();
+            // Lines of JSON are what it is, for people as well.
+            export::lines(&kept, host)
+                .try_for_each(|line| writeln!(io::stdout(), "{line}"))
+                .map_err(|e| Failure::of_output(&e))
+        }
     }
 }
 
 /// Without a record: either there was none, or something signed says that there was.
 fn missing(path: &Path, command: &AuditCommand) -> Failure {
-    let is_known = matches!(command, AuditCommand::Verify { heads } if !heads.is_empty());
+    let is_known = matches!(command, AuditCommand::Verify { heads, .. } if !heads.is_empty());
     if is_known || path.with_extension("log.head").exists() {
         let next = "keep a copy of the state directory for whoever looks into it";
         let why = format_args!("the record is not as it was written: {} is missing", path.display());
@@ -165,6 +190,30 @@ fn verify(kept: &Kept, host: NodeId, files: &[PathBuf], context: &Context) -> Re
     })
 }
 
+/// The largest export that is read: the record is forgotten by halves above 16 MiB, and hex and words take three times
+/// that.
+const LARGEST: u64 = 128 * 1024 * 1024;
+
+fn verify_export(file: &Path, host: Option<NodeId>, heads: &[PathBuf], context: &Context) -> Result<(), Failure> {
+    let none = |why: &dyn Display| {
+        let failure = Failure::new(Exit::Failed, format_args!("{} is no export: {why}", file.display()));
+        failure.next("print one with `farhelm audit export`")
+    };
+    let size = fs::metadata(file).map_err(|error| none(&error))?.len();
+    if size > LARGEST {
+        return Err(none(&format_args!("it has more than {} MiB", LARGEST >> 20)));
+    }
+    let text = fs::read_to_string(file).map_err(|error| none(&error))?;
+    let (whose, kept) = export::read(&text).map_err(|error| none(&error))?;
+    if host.is_some_and(|host| host != whose) {
+        return Err(none(&format_args!("it is the record of {whose}")));
+    }
+    if host.is_none() {
+        context.note(&format!("This is the record of {whose}, by its own word; --host holds it against yours."));
+    }
+    verify(&kept, whose, heads, context)
+}
+
 fn head(kept: &Kept, context: &Context) -> Result<(), Failure> {
     let head = kept
         .head
@@ -182,7 +231,10 @@ fn read_head(path: &Path) -> Result<Head, Failure> {
     let mut text = String::new();
     // In hex, with a line's end.
     let limit = 2 * limits::AUDIT_HEAD as u64 + 2;
-    let read = File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text));
+    let read = match path.as_os_str() == "-" {
+        true => io::stdin().take(limit).read_to_string(&mut text),
+        false => File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)),
+    };
     read.map_err(|error| none(&error))?;
     let bytes = HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes()).map_err(|error| none(&error))?;
     Head::decode(&bytes).map_err(|error| none(&error))
