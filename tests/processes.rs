@@ -3,6 +3,8 @@
 
 #[path = "processes/audit.rs"]
 mod audit;
+#[path = "processes/copied.rs"]
+mod copied;
 #[path = "processes/doctor.rs"]
 mod doctor;
 #[path = "processes/freeze.rs"]

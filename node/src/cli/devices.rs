@@ -250,7 +250,9 @@ fn sheet(device: &DeviceRow, now: SystemTime) -> String {
     let (name, id) = (sanitize::line(&device.name), sanitize::line(&device.id));
     let seen = device.last_seen_ms.map_or_else(|| "never".into(), |ms| since(ms, now));
     let may = grant::sentence(&device.grant);
-    format!("{name}\n  peer id  {id}\n  paired   {}\n  seen     {seen}\n  {may}", since(device.paired_at_ms, now))
+    let contested = device.contested_ms.map(|ms| format!("\n  {} ({})", grant::CONTESTED, since(ms, now)));
+    let (paired, contested) = (since(device.paired_at_ms, now), contested.unwrap_or_default());
+    format!("{name}\n  peer id  {id}\n  paired   {paired}\n  seen     {seen}\n  {may}{contested}")
 }
 
 fn since(ms: u64, now: SystemTime) -> String {
@@ -263,7 +265,9 @@ fn row(device: &DeviceRow, now: SystemTime) -> String {
     let seen = device.last_seen_ms.map_or_else(|| "never seen".into(), |ms| format!("seen {}", since(ms)));
     let (name, id) = (sanitize::line(&device.name), sanitize::line(&device.id));
     let grant = grant::row(&device.grant);
-    format!("{name}  {id}  {grant}  paired {}, {seen}", since(device.paired_at_ms))
+    let contested =
+        device.contested_ms.map(|ms| format!("\n  {} ({})", grant::CONTESTED, since(ms))).unwrap_or_default();
+    format!("{name}  {id}  {grant}  paired {}, {seen}{contested}", since(device.paired_at_ms))
 }
 
 /// About how long ago; nobody needs more here.
@@ -308,6 +312,7 @@ mod tests {
             name: "Ann's\x1b phone".into(),
             paired_at_ms: 1_000,
             last_seen_ms: Some(7_200_000),
+            contested_ms: None,
             grant: GrantRow {
                 right: Right::Viewer,
                 folders: Some(vec!["/srv/a".into()]),

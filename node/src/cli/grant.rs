@@ -71,6 +71,9 @@ impl From<Why> for Exit {
     }
 }
 
+/// What is said of a phone whose place two programs take from each other.
+pub(super) const CONTESTED: &str = "two programs take turns with its key: if you don't run two, it was copied; `farhelm devices revoke`, or `farhelm freeze`";
+
 /// A grant in a list: `operator in /srv/a, until 2030-01-31 19:00 CET`.
 pub(super) fn row(grant: &GrantRow) -> String {
     let folders = grant.folders.as_ref().map(|all| match all.as_slice() {

@@ -323,7 +323,12 @@ async fn answer(host: &Host, request: Request) -> Result<Reply, Error> {
                 Some(who) => vec![host.devices().find(&who)?],
                 None => host.devices().list()?,
             };
-            Reply::Devices { devices: devices.iter().map(|device| DeviceRow::at(device, now_ms())).collect() }
+            let contested = host.contested().borrow().clone();
+            let row = |device: &farhelm_store::Device| DeviceRow {
+                contested_ms: contested.get(&device.key).copied(),
+                ..DeviceRow::at(device, now_ms())
+            };
+            Reply::Devices { devices: devices.iter().map(row).collect() }
         }
         Request::Rename { who, name } => {
             Reply::Renamed { device: DeviceRow::at(&host.rename(&who, &name).await?, now_ms()) }

@@ -297,6 +297,11 @@ impl Host {
         &self.devices
     }
 
+    /// Devices of which two programs seem to have the key, and changes of that.
+    pub fn contested(&self) -> watch::Receiver<logs::Contested> {
+        self.logs.contested()
+    }
+
     /// What owners' phones do to devices from now on.
     pub fn remote(&self) -> broadcast::Receiver<remote::Done> {
         self.remote.done()

@@ -1,15 +1,19 @@
 //! What a running host says at its terminal: who and where it is, how it stands with Codex, what goes on when it stops.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use farhelm_core::identity::NodeId;
 use farhelm_core::wire::envelope::HostState;
 use serde::Serialize;
 
 use super::super::freeze::because;
+use super::super::grant::CONTESTED;
 use super::super::{Context, Failure};
 use crate::host::app_server::{How, State};
 use crate::host::control::{self, FrozenRow};
 use crate::host::folders::{Opened, Opening};
+use crate::host::logs::Contested;
 use crate::host::remote::Done;
 use crate::host::{Config, Host};
 use crate::terminal::sanitize;
@@ -23,6 +27,7 @@ enum Event {
     Opened { folder: String, startable: bool, text: String },
     Settings { fault: Option<String> },
     Frozen { frozen: Option<FrozenRow> },
+    Contested { device: String, name: String },
     Remote { by: String, by_name: String, act: String, device: Option<String>, name: String },
     Reachable { relays: Vec<String>, direct: Vec<String> },
     Stopping { running: Vec<String> },
@@ -62,7 +67,7 @@ impl<'a> Report<'a> {
         let (mut codex, mut about, mut opened) = (host.codex(), host.about(), host.opened());
         let (mut fault, mut faulty) = (host.settings().fault(), None);
         let (mut frozen, mut cold) = (host.devices().frozen(), None);
-        let mut remote = host.remote();
+        let (mut remote, mut contested, mut told) = (host.remote(), host.contested(), Default::default());
         let mut said = (None, None);
         let mut known = Vec::new();
         loop {
@@ -95,6 +100,7 @@ impl<'a> Report<'a> {
                 Ok(()) = opened.changed() => {}
                 Ok(()) = fault.changed() => {}
                 Ok(()) = frozen.changed() => {}
+                Ok(()) = contested.changed() => self.contested(host, &mut told, &contested.borrow_and_update().clone())?,
                 Ok(done) = remote.recv() => self.remote(done)?,
                 else => return Ok(()),
             }
@@ -144,6 +150,16 @@ impl<'a> Report<'a> {
             None => "Thawed: paired phones can connect again.".into(),
         };
         self.context.say(&Event::Frozen { frozen }, || text)
+    }
+
+    /// Says it of each phone once.
+    fn contested(&self, host: &Host, told: &mut BTreeSet<NodeId>, now: &Contested) -> Result<(), Failure> {
+        for device in now.keys().filter(|device| told.insert(**device)) {
+            let name = host.devices().names().borrow().get(device).cloned().unwrap_or_default();
+            let text = format!("“{}” ({device}): {CONTESTED}.", sanitize::line(&name));
+            self.context.say(&Event::Contested { device: device.to_string(), name }, || text)?;
+        }
+        Ok(())
     }
 
     /// What an owner's phone did to devices.

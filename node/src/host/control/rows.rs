@@ -21,6 +21,9 @@ pub struct DeviceRow {
     pub paired_at_ms: u64,
     /// Unix milliseconds; `None` if it never came back.
     pub last_seen_ms: Option<u64>,
+    /// When two programs were last seen to take its place from each other, in Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contested_ms: Option<u64>,
     /// What it may do.
     #[serde(flatten)]
     pub grant: GrantRow,
@@ -34,6 +37,7 @@ impl DeviceRow {
             name: device.name.clone(),
             paired_at_ms: device.paired_at_ms,
             last_seen_ms: device.last_seen_ms,
+            contested_ms: None,
             grant: GrantRow::at(&device.grant, now_ms),
         }
     }

@@ -12,10 +12,12 @@ use farhelm_overlay::channel;
 use farhelm_store::Journal;
 use farhelm_store::journal::{ActId, Change, Stage};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::device::{Asked, Device};
+use super::leapfrog::Leapfrog;
 use super::paths::{Fate, Path};
-use super::{Refused, Work};
+use super::{Contested, Refused, Work};
 use crate::host::devices::now_ms;
 
 /// Changes written at once; what comes beyond waits for the next write.
@@ -77,6 +79,10 @@ pub(super) enum Command {
     EndPaths {
         device: NodeId,
         reply: oneshot::Sender<()>,
+    },
+    /// A path that was overtaken was left open to its end.
+    LeftOpen {
+        device: NodeId,
     },
     BeginAnew {
         reply: oneshot::Sender<()>,
@@ -150,6 +156,8 @@ pub(super) struct Keeper {
     /// Trims that may wait for the next write: doing them late costs nothing.
     trims: Vec<Change>,
     left: Vec<Work>,
+    leapfrogs: HashMap<NodeId, Leapfrog>,
+    contested: Arc<watch::Sender<Contested>>,
 }
 
 impl Keeper {
@@ -157,6 +165,7 @@ impl Keeper {
         journal: Arc<Journal>,
         work: mpsc::Sender<Work>,
         overrun: Arc<AtomicBool>,
+        contested: Arc<watch::Sender<Contested>>,
         is_paired: impl Fn(NodeId) -> bool,
     ) -> Result<Self, farhelm_store::Error> {
         let (gone, paired): (Vec<_>, Vec<_>) = journal.peers()?.into_iter().partition(|peer| !is_paired(*peer));
@@ -164,8 +173,9 @@ impl Keeper {
         journal.write(&gone.into_iter().map(Change::Forget).collect::<Vec<_>>())?;
         let devices = read(&journal, paired)?;
         let left = devices.values().flat_map(left_of).collect();
-        let (paths, current, trims) = Default::default();
-        Ok(Self { journal, devices, paths, current, next: 0, work, overrun, unread: false, trims, left })
+        let (paths, current, trims, leapfrogs) = Default::default();
+        let (next, unread) = (0, false);
+        Ok(Self { journal, devices, paths, current, next, work, overrun, unread, trims, left, leapfrogs, contested })
     }
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
@@ -203,6 +213,8 @@ impl Keeper {
             }
             Command::Forget { device, reply } => {
                 self.devices.remove(&device);
+                self.leapfrogs.remove(&device);
+                self.contested.send_if_modified(|contested| contested.remove(&device).is_some());
                 self.end_paths(device, Some(CloseReason::Revoked));
                 batch.changes.push(Change::Forget(device));
                 batch.due.push(Due::Forgotten(reply));
@@ -211,10 +223,22 @@ impl Keeper {
                 self.end_paths(device, None);
                 let _ = reply.send(());
             }
+            Command::LeftOpen { device } => {
+                let is_noticed = self.leapfrogs.entry(device).or_default().left_open(Instant::now());
+                self.notice(device, is_noticed);
+            }
             Command::BeginAnew { reply } => {
                 self.begin_anew(batch);
                 batch.due.push(Due::Forgotten(reply));
             }
+        }
+    }
+
+    /// Two programs take turns with one phone's key.
+    fn notice(&self, device: NodeId, is_noticed: bool) {
+        if is_noticed {
+            tracing::warn!(%device, "two programs take this phone's place from each other in turns");
+            self.contested.send_modify(|contested| _ = contested.insert(device, now_ms()));
         }
     }
 
@@ -237,6 +261,9 @@ impl Keeper {
         let path = Path::new(device, attach, sender);
         batch.due.push(Due::Begun { device, attached, path, number: self.next, reply });
         if attached.superseded.is_none() {
+            let leapfrog = self.leapfrogs.entry(device).or_default();
+            let is_noticed = leapfrog.attached(attach.position.log, Instant::now());
+            self.notice(device, is_noticed);
             // Nothing goes to the older path from now on, and what comes from it is late.
             self.current.remove(&device);
         }

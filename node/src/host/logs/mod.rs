@@ -21,10 +21,12 @@
 
 mod device;
 mod keeper;
+mod leapfrog;
 mod paths;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -85,7 +87,11 @@ pub struct Logs {
     commands: mpsc::Sender<Command>,
     /// Something that was to be logged was not: every log begins anew.
     overrun: Arc<AtomicBool>,
+    contested: Arc<watch::Sender<Contested>>,
 }
+
+/// Devices whose place two programs take from each other in turns, and when that was noticed last, in Unix milliseconds.
+pub type Contested = BTreeMap<NodeId, u64>;
 
 impl Logs {
     /// Reads the journal and starts the keeper. What was asked and isn't done comes as work; `is_paired` says whose acts
@@ -98,9 +104,15 @@ impl Logs {
         let (commands, received) = mpsc::channel(COMMANDS);
         let (work, to_do) = mpsc::channel(WORK);
         let overrun = Arc::new(AtomicBool::new(false));
-        let keeper = Keeper::open(journal, work, overrun.clone(), is_paired)?;
+        let contested = Arc::new(watch::Sender::default());
+        let keeper = Keeper::open(journal, work, overrun.clone(), contested.clone(), is_paired)?;
         tokio::spawn(stop.run_until_cancelled_owned(keeper.run(received)));
-        Ok((Self { commands, overrun }, to_do))
+        Ok((Self { commands, overrun, contested }, to_do))
+    }
+
+    /// Devices of which two programs seem to have the key, and changes of that.
+    pub fn contested(&self) -> watch::Receiver<Contested> {
+        self.contested.subscribe()
     }
 
     /// Begins a path of a device. The host's position goes out on it, and then what waits.
@@ -227,7 +239,10 @@ impl Path {
                 Fate::Ended(reason) => return reason,
                 Fate::Drains(until) => match timeout_at(until, self.fate.changed()).await {
                     Ok(changed) => changed,
-                    Err(_) => return Some(CloseReason::Replaced),
+                    Err(_) => {
+                        self.logs.tell(Command::LeftOpen { device: self.device });
+                        return Some(CloseReason::Replaced);
+                    }
                 },
             };
             if changed.is_err() {
