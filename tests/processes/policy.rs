@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::scene::{Scene, text};
+use crate::scene::{Scene, Terminal, text};
 
 /// Writes the host's file. Its directory is there once a setting was changed.
 fn write(scene: &Scene, text: &str) {
@@ -90,4 +90,28 @@ fn what_a_newcomer_gets_and_where_phones_are_at_home_is_the_files_to_say() {
     // It is read before it is shown.
     scene.done("desk", &["host", "settings"]);
     assert_eq!(threads(), 0);
+}
+
+#[test]
+fn a_step_up_is_asked_for_at_the_phones_terminal_and_another_word_decides_nothing() {
+    let scene = scene();
+    let _host = scene.host(&[]);
+    scene.pair("ann");
+    write(&scene, "[approvals]\nstep_up = [\"touch *\"]\n");
+    scene.done("desk", &["host", "settings"]);
+    let digest = text(&scene.ask("ann", "ESCALATE cmd=touch a.txt")["digest"]);
+    let approve = || Terminal::open(&scene.path("ann"), (80, 24), "xterm", &["phone", "approve", "--digest", &digest]);
+    let typed = |letters: &str| {
+        let mut phone = approve();
+        phone.shows("Approve exactly this?");
+        phone.types("y\r");
+        phone.shows("be sure that it is you");
+        phone.types(&format!("{letters}\r"));
+        phone.end()
+    };
+    let (code, screen) = typed("yes");
+    assert!(code == 16 && screen.contains("nothing was decided"), "{code}: {screen}");
+    assert!(!scene.path("work/a.txt").exists());
+    let (code, screen) = typed(&digest[..8]);
+    assert_eq!(code, 0, "{screen}");
 }
