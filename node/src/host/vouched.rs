@@ -1,7 +1,7 @@
 //! What the host signs for a phone to keep: its revocation epoch, and how far its record of what phones had done goes.
 //!
-//! Said when a phone attaches and again when it changes; of the record, which grows with every act, at most once in
-//! [`BETWEEN`].
+//! Said when a phone attaches and again when it changes; of the record, which grows with every act, once in some seconds
+//! at most.
 
 use std::time::Duration;
 
