@@ -211,6 +211,8 @@ impl Driver {
                 let nodes = relays.keys().filter_map(|peer| NodeId::from_peer_id(peer).ok()).collect();
                 self.swarm.behaviour_mut().door.set_relays(nodes);
                 self.reservations.set(relays, Instant::now());
+                // Whoever set them and looks at once finds them, if only as asked.
+                self.publish();
                 reply
             }
             Command::SetAdmission { admission, reply } => {

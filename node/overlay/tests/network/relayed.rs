@@ -101,6 +101,17 @@ async fn reservations_are_held_on_exactly_the_relays_given() {
 }
 
 #[tokio::test]
+async fn a_relay_that_was_just_given_is_in_the_status_at_once() {
+    let (relay, host) = (relay(72, On::Memory).await, Node::new(73, On::Memory).await);
+    for _ in 0..50 {
+        host.endpoint.set_relays(relay.multiaddrs().to_vec()).await.unwrap();
+        assert_eq!(host.endpoint.status().reservations.len(), 1);
+        host.endpoint.set_relays(Vec::new()).await.unwrap();
+        assert!(host.endpoint.status().reservations.iter().all(|r| r.addresses.is_empty()));
+    }
+}
+
+#[tokio::test]
 async fn a_relay_without_its_peer_id_is_refused() {
     let host = Node::new(65, On::Memory).await;
     let error = host.endpoint.set_relays(vec!["/memory/7".parse().unwrap()]).await;
