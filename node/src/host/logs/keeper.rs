@@ -14,133 +14,15 @@ use farhelm_store::journal::{ActId, Change, Stage};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::command::{Attachment, Batch, Command, Due, Noted};
 use super::device::{Asked, Device};
 use super::leapfrog::Leapfrog;
-use super::paths::{Fate, Path};
+use super::paths::Path;
 use super::{Contested, Refused, Work};
 use crate::host::devices::now_ms;
 
 /// Changes written at once; what comes beyond waits for the next write.
 const BATCH: usize = 256;
-
-/// What the keeper is told.
-#[derive(Debug)]
-pub(super) enum Command {
-    Attach {
-        device: NodeId,
-        attach: Attach,
-        sender: channel::Sender,
-        reply: oneshot::Sender<Result<Attachment, Refused>>,
-    },
-    Detach {
-        device: NodeId,
-        number: u64,
-    },
-    Entry {
-        device: NodeId,
-        number: u64,
-        entry: Entry,
-    },
-    Ack {
-        device: NodeId,
-        number: u64,
-        upto: u64,
-    },
-    Say {
-        number: u64,
-        envelope: Box<Envelope>,
-    },
-    Push {
-        device: NodeId,
-        body: Vec<u8>,
-    },
-    Forwarded {
-        device: NodeId,
-        act: ActId,
-        reply: oneshot::Sender<Noted>,
-    },
-    Done {
-        device: NodeId,
-        act: ActId,
-        answer: Vec<u8>,
-        /// Nothing of it can be lost any more.
-        settled: bool,
-        reply: oneshot::Sender<Noted>,
-    },
-    Settled {
-        device: NodeId,
-        act: ActId,
-        reply: oneshot::Sender<Noted>,
-    },
-    Forget {
-        device: NodeId,
-        reply: oneshot::Sender<()>,
-    },
-    EndPaths {
-        device: NodeId,
-        reply: oneshot::Sender<()>,
-    },
-    /// A path that was overtaken was left open to its end.
-    LeftOpen {
-        device: NodeId,
-    },
-    BeginAnew {
-        reply: oneshot::Sender<()>,
-    },
-}
-
-/// A path that has begun.
-#[derive(Debug)]
-pub(super) struct Attachment {
-    pub(super) number: u64,
-    pub(super) superseded: bool,
-    pub(super) fate: watch::Receiver<Fate>,
-}
-
-/// What became of a note on an act.
-#[derive(Debug)]
-pub(super) enum Noted {
-    Stored,
-    Unwanted,
-    Failed,
-}
-
-/// What is due once the changes before it are stored, in this order.
-#[derive(Debug)]
-enum Due {
-    Begun {
-        device: NodeId,
-        attached: Attached,
-        path: Path,
-        number: u64,
-        reply: oneshot::Sender<Result<Attachment, Refused>>,
-    },
-    Taken {
-        device: NodeId,
-        number: u64,
-        upto: u64,
-        work: Option<Box<Work>>,
-    },
-    Pushed {
-        device: NodeId,
-        upto: u64,
-    },
-    Said {
-        number: u64,
-        envelope: Box<Envelope>,
-    },
-    Noted(oneshot::Sender<Noted>),
-    Forgotten(oneshot::Sender<()>),
-}
-
-/// Everything that is written at once.
-#[derive(Debug, Default)]
-struct Batch {
-    changes: Vec<Change>,
-    due: Vec<Due>,
-    /// It has what nobody will say again.
-    once: bool,
-}
 
 pub(super) struct Keeper {
     journal: Arc<Journal>,

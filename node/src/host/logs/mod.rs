@@ -19,6 +19,7 @@
 //! is read anew from the journal, which holds what was acknowledged. If something was to be logged meanwhile, the logs
 //! begin anew once there is room, as a phone couldn't know what it missed.
 
+mod command;
 mod device;
 mod keeper;
 mod leapfrog;
@@ -41,7 +42,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
-use keeper::{Command, Keeper, Noted};
+use command::{Attachment, Command, Noted};
+use keeper::Keeper;
 use paths::Fate;
 
 /// What may wait for the keeper: the bridge never waits for it.
@@ -120,7 +122,7 @@ impl Logs {
         let (reply, answer) = oneshot::channel();
         let command = Command::Attach { device, attach, sender, reply };
         self.commands.send(command).await.map_err(|_| Refused::Stopped)?;
-        let keeper::Attachment { number, superseded, fate } = answer.await.map_err(|_| Refused::Stopped)??;
+        let Attachment { number, superseded, fate } = answer.await.map_err(|_| Refused::Stopped)??;
         Ok(Path { device, number, superseded, fate, logs: self.clone() })
     }
 
