@@ -17,6 +17,9 @@ fn used() -> Scene {
     scene.pair("gone");
     let asked = scene.ask("phone", "ESCALATE cmd=touch a.txt");
     scene.done("phone", &["phone", "approve", "--digest", &text(&asked["digest"]), "--yes"]);
+    assert_eq!(host.stop(Signal::TERM).code, 0);
+    fs::copy(scene.path("desk/host.redb"), scene.path("host.redb")).expect("ours");
+    let host = scene.host(&[]);
     scene.done("desk", &["devices", "revoke", "gone"]);
     let during = scene.done("desk", &["doctor", "--state"]);
     assert_eq!(
@@ -83,6 +86,12 @@ fn what_was_done_to_it_is_named_with_what_to_do() {
         fs::write(path(name), whole).expect("ours");
     }
     scene.done("desk", &["doctor"]);
+
+    // The devices as they were before one was removed.
+    let now = fs::read(path("host.redb")).expect("ours");
+    fs::copy(scene.path("host.redb"), path("host.redb")).expect("ours");
+    assert!(wrong(&scene, "devices").contains("farhelm freeze"));
+    fs::write(path("host.redb"), now).expect("ours");
 
     // Another host's key, and none.
     let key = fs::read(path("identity.key")).expect("ours");

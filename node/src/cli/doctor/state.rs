@@ -1,9 +1,11 @@
 //! What a host and a phone keep in their state directory: who may read it, and whether it is whole and fits together.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use farhelm_core::audit::{Effect, Record};
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_platform::lock::{self, Lock};
 use farhelm_platform::{directories, process, secret_file};
@@ -35,7 +37,8 @@ pub(super) fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {
     findings.push(key);
     match &lock {
         Ok(_) => {
-            findings.extend([devices(&state.join(STORE), host), journal("what waits for phones", &state.join(JOURNAL))])
+            findings.push(devices(&state.join(STORE), host, &removals(&state.join(AUDIT))));
+            findings.push(journal("what waits for phones", &state.join(JOURNAL)));
         }
         Err(lock::Error::Held { by, .. }) => {
             let in_use = |what: &str| Finding::new(what, Found::InUse, format!("{by} has it open"));
@@ -128,8 +131,24 @@ fn key(state: &Path) -> (Finding, Option<NodeId>) {
     }
 }
 
-/// Who is paired, and whether those that were removed were so by this host.
-fn devices(path: &Path, host: Option<NodeId>) -> Finding {
+/// Devices of which the record says last that they were removed, and when, in Unix milliseconds.
+fn removals(record: &Path) -> BTreeMap<NodeId, u64> {
+    let mut removed = BTreeMap::new();
+    // One that can't be read is for `record` to name.
+    let entries = audit::read(record).map(|kept| kept.entries).unwrap_or_default();
+    for record in entries.iter().filter_map(|entry| Record::decode(&entry.record).ok()) {
+        let (Some(about), Effect::Done) = (record.about, &record.effect) else { continue };
+        match record.act.as_str() {
+            "revoke" | "farhelm/devices/revoke" => _ = removed.insert(about, record.at_ms),
+            "pair" => _ = removed.remove(&about),
+            _ => {}
+        }
+    }
+    removed
+}
+
+/// Who is paired, and whether those that were removed were so by this host and still are.
+fn devices(path: &Path, host: Option<NodeId>, removals: &BTreeMap<NodeId, u64>) -> Finding {
     const WHAT: &str = "devices";
     if !path.exists() {
         return match host {
@@ -146,13 +165,17 @@ fn devices(path: &Path, host: Option<NodeId>) -> Finding {
         Ok(store) => store,
         Err(error) => return unopened(WHAT, &error),
     };
-    match look_through(&store, host) {
+    match look_through(&store, host, removals) {
         Ok((found, says)) => Finding::new(WHAT, found, says),
         Err(error) => Finding::new(WHAT, Found::Bad, error.to_string()),
     }
 }
 
-fn look_through(store: &Store, host: NodeId) -> Result<(Found, String), farhelm_store::Error> {
+fn look_through(
+    store: &Store,
+    host: NodeId,
+    removals: &BTreeMap<NodeId, u64>,
+) -> Result<(Found, String), farhelm_store::Error> {
     let (devices, removed, now) = (store.devices()?, store.tombstones()?, now_ms());
     for key in &removed {
         let tombstone = store.tombstone(*key)?;
@@ -165,8 +188,19 @@ fn look_through(store: &Store, host: NodeId) -> Result<(Found, String), farhelm_
     if let Some(both) = devices.iter().find(|device| removed.contains(&device.key)) {
         return Ok((Found::Bad, format!("{} is paired and removed at once; revoke it and pair it again", both.key)));
     }
+    if let Some((device, at_ms)) = devices.iter().find_map(|device| Some((device, removals.get(&device.key)?))) {
+        let says = format!(
+            "{} is paired, though the record says that it was removed on {}: this is an older file, put back in place; \
+             run: farhelm freeze, then look at `farhelm devices`",
+            device.key,
+            when::shown(*at_ms)
+        );
+        return Ok((Found::Bad, says));
+    }
     let over = devices.iter().filter(|device| device.grant.resolve(&[]).expired(now)).count();
-    let says = format!("{} paired, {over} of them past their time, {} removed", devices.len(), removed.len());
+    let epoch = store.epoch()?;
+    let says =
+        format!("{} paired, {over} of them past their time, {} removed, epoch {epoch}", devices.len(), removed.len());
     Ok(match store.frozen()? {
         Some(frozen) => (Found::Odd, format!("{says}; frozen since {}: `farhelm thaw`", when::shown(frozen.at_ms))),
         None => (Found::Ok, says),
