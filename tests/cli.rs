@@ -324,6 +324,16 @@ fn without_a_home_the_state_directory_is_asked_for() {
 }
 
 #[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let state = state();
+    let path = state.path().to_str().expect("a text");
+    for arguments in [&["devices"][..], &["--state-dir", path, "devices"]] {
+        let said = farhelm(arguments).env("FARHELM_STATE_DIR", "").env("HOME", path).output().expect("it starts");
+        assert_eq!(code(&said), 0, "{}", stderr(&said));
+    }
+}
+
+#[test]
 fn a_state_directory_others_may_look_into_is_refused() {
     let state = state();
     fs::set_permissions(state.path(), Permissions::from_mode(0o755)).expect("our own folder");

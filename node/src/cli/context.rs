@@ -24,7 +24,8 @@ pub struct Context {
 
 impl Context {
     pub(super) fn new(state_dir: Option<&Path>, json: bool) -> Self {
-        let state_dir = state_dir.map(Path::to_owned);
+        // An empty variable is as good as none.
+        let state_dir = state_dir.filter(|dir| !dir.as_os_str().is_empty()).map(Path::to_owned);
         Self { state_dir, json, screen: Screen::detect(), stop: CancellationToken::new() }
     }
 

@@ -30,6 +30,7 @@ mod when;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -55,7 +56,8 @@ struct Cli {
     json: bool,
 
     /// Keep keys, devices and sockets here instead of the user's own directories
-    #[arg(long, global = true, value_name = "DIR", env = "FARHELM_STATE_DIR", hide_env_values = true, help_heading = GLOBAL)]
+    #[arg(long, global = true, value_name = "DIR", env = "FARHELM_STATE_DIR", hide_env_values = true)]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from), help_heading = GLOBAL)]
     state_dir: Option<PathBuf>,
 
     /// Say more on standard error; again for even more
