@@ -145,6 +145,9 @@ impl Outgoing {
             let Some(body) = self.entries.pop_front() else { break };
             self.bytes -= body.len();
         }
+        // It may come from an older path and be ahead of this one, which goes on behind it.
+        let acknowledged = self.first() - 1;
+        self.path = self.path.map(|path| path.max(acknowledged));
         Ok(self.first() > first)
     }
 
@@ -189,6 +192,18 @@ mod tests {
         log.begin(0);
         assert_eq!(log.poll(), Some((1, &[1][..])));
         assert_eq!(log.poll(), None);
+    }
+
+    #[test]
+    fn an_acknowledgement_of_an_older_path_moves_the_newer_one_on() {
+        let mut log = with(3);
+        log.begin(0);
+        assert_eq!(polled(&mut log), [1, 2, 3]);
+        // A newer path begins before what the older one brought is acknowledged.
+        log.detach();
+        log.attach(Some(Heard { log: LOG, upto: 0 })).unwrap();
+        assert_eq!(log.ack(2), Ok(true));
+        assert_eq!(polled(&mut log), [3]);
     }
 
     #[test]
