@@ -30,6 +30,7 @@ pub mod acts;
 pub mod app_server;
 pub mod audit;
 pub mod awake;
+mod backoff;
 pub mod bridge;
 pub mod control;
 pub mod desk;

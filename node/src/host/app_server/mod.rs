@@ -30,7 +30,6 @@
 //!
 //! Unix only: on Windows Codex's control socket is an `AF_UNIX` socket too, which tokio doesn't open there yet.
 
-mod backoff;
 mod codex;
 mod command;
 mod connection;

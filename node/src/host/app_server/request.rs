@@ -7,8 +7,8 @@ use farhelm_core::wire::limits::APP_SERVER_MESSAGE;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::backoff::Backoff;
 use super::connection::{Client, Ended, Fate};
+use crate::host::backoff::Backoff;
 
 /// Why a request has no result.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

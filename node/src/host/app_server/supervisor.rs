@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::backoff::Backoff;
 use super::connection::{self, ConnectionError};
 use super::handshake::Hello;
 use super::source::{Finder, Found, SourceError};
 use super::{Event, Live, Shared, State};
+use crate::host::backoff::Backoff;
 
 /// A connection that lasted so long was sound: the next attempt comes soon again.
 const SOUND: Duration = Duration::from_secs(30);

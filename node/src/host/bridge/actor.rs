@@ -20,6 +20,7 @@ use super::access::Access;
 use super::asked::Held;
 use super::floor::{Asked, Judged};
 use super::followed::Followed;
+use super::missing::Missing;
 use super::roster::{Audience, Roster, Ticket};
 use super::unconfirmed::Unconfirmed;
 use crate::host::app_server::{AppServer, Epoch, Event, ProcessEpoch, ReplyError, RequestError, RpcError};
@@ -96,6 +97,10 @@ pub(super) enum Command {
         thread: String,
         place: Option<String>,
     },
+    /// The time has come to ask again about a thread that a phone looks at.
+    Seek {
+        thread: String,
+    },
     /// The thread is loaded.
     Follow {
         thread: String,
@@ -128,7 +133,7 @@ pub(super) enum Learned {
     Subscribed(Value),
     /// The thread can't be followed here; shown as far as it can be read.
     HeldElsewhere(Value),
-    /// A resume found nothing to resume; it is tried again when the thread moves.
+    /// A resume gave nothing to show; it is tried again when the thread moves, and for those who look at it now and then.
     NotFollowed(String),
 }
 
@@ -147,6 +152,8 @@ pub(super) struct Actor {
     pub(super) resuming: BTreeMap<String, Vec<Said>>,
     /// Threads that a phone looks at and of which Codex is asked where they work.
     pub(super) looking: BTreeSet<String>,
+    /// Threads that a phone looks at and that couldn't be shown.
+    pub(super) missing: Missing,
     /// Threads on which a phone was let have the agent work, until the next turn begins or ends.
     pub(super) caused: BTreeSet<String>,
     /// The ids of messages that phones queued and that no turn has taken up.
@@ -196,6 +203,7 @@ impl Actor {
             followed: Followed::default(),
             resuming: BTreeMap::new(),
             looking: BTreeSet::new(),
+            missing: Missing::default(),
             caused: BTreeSet::new(),
             queued: VecDeque::new(),
             judging: Vec::new(),
@@ -283,6 +291,7 @@ impl Actor {
             }
             Command::Judge { asked, reply } => self.judge(asked, reply),
             Command::Found { thread, place } => self.found(thread, place.as_deref()),
+            Command::Seek { thread } => self.seek(thread),
             Command::Follow { thread } => self.follow(thread),
             Command::Learned { epoch, learned } if self.epoch == Some(epoch) => self.learn(&learned),
             Command::Learned { .. } => tracing::debug!("an answer of a connection that has ended"),
@@ -463,7 +472,10 @@ impl Actor {
         match learned {
             Learned::Subscribed(result) => self.subscribed(result),
             Learned::HeldElsewhere(result) => self.note_held_elsewhere(result),
-            Learned::NotFollowed(thread) => self.hear_backlog(thread),
+            Learned::NotFollowed(thread) => {
+                self.hear_backlog(thread);
+                self.seek_later(thread);
+            }
         }
     }
 
@@ -472,6 +484,7 @@ impl Actor {
             return tracing::warn!("an answer of Codex holds no thread");
         };
         let id = thread.id.clone();
+        self.missing.is_there(&id);
         if !self.followed.is_subscribed(&id) {
             self.followed.adopt(thread);
             self.snapshot_to_watchers(&id);
@@ -483,6 +496,7 @@ impl Actor {
     fn note_held_elsewhere(&mut self, result: &Value) {
         let Ok(thread) = Thread::from_read(result) else { return };
         let id = thread.id.clone();
+        self.missing.is_there(&id);
         self.followed.held_elsewhere(thread);
         self.snapshot_to_watchers(&id);
         self.hear_backlog(&id);
@@ -501,19 +515,22 @@ impl Actor {
 
 /// Subscribes to a thread. Its open approvals are asked again by that.
 async fn resume(app_server: &AppServer, defaults: &Defaults, id: String) -> Learned {
-    match open(app_server, resume_params(&id, defaults)).await {
-        Ok(result) => Learned::Subscribed(result),
+    let learned = match open(app_server, resume_params(&id, defaults)).await {
+        Ok(result) if Thread::from_resume(&result).is_ok() => Ok(Learned::Subscribed(result)),
         Err(RequestError::HeldElsewhere) => {
-            match app_server.request("thread/read", json!({ "threadId": id, "includeTurns": false })).await {
-                Ok(result) => Learned::HeldElsewhere(result),
-                Err(_) => Learned::NotFollowed(id),
-            }
+            let read = app_server.request("thread/read", json!({ "threadId": id, "includeTurns": false })).await;
+            read.map_err(|error| error.to_string()).and_then(|result| match Thread::from_read(&result) {
+                Ok(_) => Ok(Learned::HeldElsewhere(result)),
+                Err(error) => Err(error.to_string()),
+            })
         }
-        Err(error) => {
-            tracing::debug!(thread = id, %error, "not followed");
-            Learned::NotFollowed(id)
-        }
-    }
+        Ok(_) => Err("the answer holds no thread".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    learned.unwrap_or_else(|error| {
+        tracing::debug!(thread = id, error, "not followed");
+        Learned::NotFollowed(id)
+    })
 }
 
 /// Asks for a resume. Turns full of images can be more than is taken at once; then the thread is opened without their

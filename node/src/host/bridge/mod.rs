@@ -18,6 +18,7 @@ mod delivery;
 mod floor;
 mod followed;
 mod images;
+mod missing;
 mod once;
 mod request;
 mod roster;

@@ -128,8 +128,34 @@ impl Actor {
 
     pub(super) fn found(&mut self, thread: String, place: Option<&str>) {
         self.looking.remove(&thread);
-        if place.is_some_and(|place| self.roster.is_watched_at(&thread, place)) {
-            self.follow(thread);
+        match place {
+            Some(place) if self.roster.is_watched_at(&thread, place) => self.follow(thread),
+            Some(_) => {}
+            None => self.seek_later(&thread),
+        }
+    }
+
+    /// Codex didn't show a thread. What is said of it will have it tried again, but Codex may just have been busy, and then
+    /// says nothing: whoever looks at it isn't to wait for ever.
+    pub(super) fn seek_later(&mut self, thread: &str) {
+        let watched = self.roster.watched();
+        self.missing.retain(|thread| watched.contains(thread));
+        if !watched.contains(thread) {
+            return;
+        }
+        if let Some(wait) = self.missing.wait(thread) {
+            let thread = thread.to_owned();
+            self.spawn(async move {
+                tokio::time::sleep(wait).await;
+                Command::Seek { thread }
+            });
+        }
+    }
+
+    pub(super) fn seek(&mut self, thread: String) {
+        self.missing.waited(&thread);
+        if self.roster.watched().contains(&thread) && !self.followed.is_subscribed(&thread) {
+            self.find(thread);
         }
     }
 

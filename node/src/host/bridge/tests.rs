@@ -567,6 +567,22 @@ async fn a_thread_of_another_server_is_shown_as_held_and_followed_once_it_is_our
 }
 
 #[tokio::test]
+async fn a_thread_that_codex_did_not_show_at_first_is_shown_to_whoever_waits_for_it() {
+    let mut stage = Stage::with_loaded(&[]).await;
+    let mut phone = stage.phone(2).await;
+    phone.attached.watch(vec!["t".into()]).await;
+    let read = json!({"thread": {"id": "t", "cwd": "/src", "status": {"type": "notLoaded"}}});
+    stage.refuses("thread/read", -32603, "database is locked").await;
+    stage.answers("thread/read", read.clone()).await;
+    stage.refuses("thread/resume", -32603, "database is locked").await;
+    stage.answers("thread/read", read.clone()).await;
+    stage.answers("thread/resume", json!({"nothing": "that is a thread"})).await;
+    stage.answers("thread/read", read).await;
+    stage.answers("thread/resume", resumed(json!([]))).await;
+    assert_eq!(phone.shown().await.status, Status::Idle);
+}
+
+#[tokio::test]
 async fn an_answer_over_a_former_connection_subscribes_to_nothing() {
     let mut stage = Stage::with_loaded(&[]).await;
     let learned = Learned::Subscribed(resumed(json!([])));
