@@ -13,15 +13,16 @@ use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Multiaddr;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{PeerId, dcutr, identify, ping};
+use libp2p::{PeerId, dcutr, identify};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::addresses;
 use crate::admission::{Admission, DetailsEvent};
 use crate::calls::{self, Calls};
-use crate::endpoint::{Attempt, ConnectError, Error, Event, Incoming, Reservation, Shared};
+use crate::endpoint::{Attempt, ConnectError, Error, Event, Incoming, Paces, Reservation, Shared};
 use crate::legs::{self, Legs};
 use crate::paths::Path;
+use crate::probe::{self, Finding};
 use crate::reservations::{self, Reservations};
 use crate::streams::{Arrival, Control};
 use crate::swarm::{BehaviourEvent, Parts};
@@ -36,6 +37,12 @@ const INTERFACES_GRACE: Duration = Duration::from_millis(100);
 /// How long connections get to close at shutdown.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
+/// How long a connection has to answer when there is reason to doubt it: long enough for a lost packet to be sent again.
+const DOUBT: Duration = Duration::from_millis(1200);
+
+/// Addresses come and go in bursts; what follows at once is the same change.
+const CHANGE: Duration = Duration::from_secs(1);
+
 /// Observed addresses kept for people to look at.
 const OBSERVED: usize = 16;
 
@@ -49,6 +56,8 @@ pub(crate) enum Command {
     Vouch { peer: NodeId, reply: oneshot::Sender<()> },
     Expel { peer: NodeId, reply: oneshot::Sender<()> },
     Close { connection: ConnectionId, reply: oneshot::Sender<()> },
+    SetActive { active: bool, reply: oneshot::Sender<()> },
+    NetworkChanged { reply: oneshot::Sender<()> },
     Shutdown { reply: oneshot::Sender<()> },
 }
 
@@ -68,11 +77,15 @@ pub(crate) struct Driver {
     starting: HashSet<ListenerId>,
     /// Whether one of them listens on every interface.
     wildcard: bool,
+    paces: Paces,
+    /// When our own addresses changed last; none before the first dial.
+    changed_at: Option<Instant>,
 }
 
 impl Driver {
     pub(crate) fn new(
         parts: Parts,
+        paces: Paces,
         commands: mpsc::Receiver<Command>,
         events: broadcast::Sender<Event>,
         incoming: mpsc::Sender<Incoming>,
@@ -91,6 +104,8 @@ impl Driver {
             calls: Calls::default(),
             starting: HashSet::new(),
             wildcard: false,
+            paces,
+            changed_at: None,
         }
     }
 
@@ -119,6 +134,7 @@ impl Driver {
     /// Runs until told to stop or until no handle is left.
     pub(crate) async fn run(mut self) {
         self.await_listeners().await;
+        self.changed_at = Some(Instant::now());
         let reply = self.serve().await;
         self.close_all().await;
         // With it the sockets: whoever waits for the reply may listen there again.
@@ -229,6 +245,15 @@ impl Driver {
             }
             Command::Close { connection, reply } => {
                 self.swarm.close_connection(connection);
+                reply
+            }
+            Command::SetActive { active, reply } => {
+                let pace = if active { self.paces.active } else { self.paces.idle };
+                self.swarm.behaviour_mut().probe.set_pace(pace);
+                reply
+            }
+            Command::NetworkChanged { reply } => {
+                self.on_network_changed(Instant::now());
                 reply
             }
             Command::Shutdown { reply } => reply,
@@ -347,7 +372,7 @@ impl Driver {
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Door(event)) => self.on_details(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Probe(event)) => self.on_probed(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 // The door lets Ed25519 keys in only.
                 let Ok(peer) = NodeId::from_peer_id(&peer_id) else { return };
@@ -364,7 +389,7 @@ impl Driver {
                 self.legs.gone(peer_id, connection_id);
                 let path = self.shared().paths.remove(connection_id);
                 if let Some(path) = path {
-                    self.emit(Event::PathDown(path));
+                    self.on_path_lost(path, cause.is_some());
                 }
             }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
@@ -387,6 +412,16 @@ impl Driver {
         }
     }
 
+    /// If it broke, what happened to it may have happened to the others of that peer: a killed relay resets its TCP
+    /// connections, while those over QUIC just fall silent.
+    fn on_path_lost(&mut self, path: Path, broke: bool) {
+        if broke {
+            let others = self.shared().paths.of(path.peer).iter().map(|other| other.connection).collect();
+            self.doubt(others);
+        }
+        self.emit(Event::PathDown(path));
+    }
+
     fn on_details(&mut self, event: DetailsEvent) {
         match event {
             DetailsEvent::Identify(identify::Event::Received { connection_id, peer_id, .. }) => {
@@ -400,21 +435,41 @@ impl Driver {
         }
     }
 
-    fn on_ping(&mut self, ping::Event { connection, result, .. }: ping::Event) {
-        match result {
-            Ok(rtt) => {
+    fn on_probed(&mut self, probe::Event { connection, finding, .. }: probe::Event) {
+        match finding {
+            Finding::Answered(rtt) => {
                 let path = self.shared().paths.measured(connection, rtt);
                 if let Some(path) = path {
                     self.emit(Event::PathChanged(path));
                 }
             }
-            // A peer without ping is alive for all we know.
-            Err(ping::Failure::Unsupported) => {}
             // libp2p leaves it open, and a dead TCP connection would stay for good.
-            Err(error) => {
-                tracing::info!(%connection, %error, "closing a connection that doesn't answer pings");
+            Finding::Silent => {
+                tracing::info!(%connection, "closing a connection that doesn't answer");
                 self.swarm.close_connection(connection);
             }
+        }
+    }
+
+    /// Asks these connections now, because there is reason to doubt them.
+    fn doubt(&mut self, connections: Vec<ConnectionId>) {
+        let probe = &mut self.swarm.behaviour_mut().probe;
+        connections.into_iter().for_each(|connection| probe.probe(connection, DOUBT));
+    }
+
+    fn on_network_changed(&mut self, now: Instant) {
+        self.changed_at = Some(now);
+        let all = self.shared().paths.all();
+        self.doubt(all);
+        self.reservations.hurry(now);
+        self.emit(Event::NetworkChanged);
+    }
+
+    /// One of our own addresses came or went.
+    fn on_own_address(&mut self) {
+        let now = Instant::now();
+        if self.changed_at.is_some_and(|at| now >= at + CHANGE) {
+            self.on_network_changed(now);
         }
     }
 
@@ -425,12 +480,14 @@ impl Driver {
         self.starting.remove(&listener);
         self.shared().status.listening.push(address.clone());
         self.emit(Event::Listening(address));
+        self.on_own_address();
     }
 
     fn on_listening_ended(&mut self, ended: Vec<Multiaddr>) {
         for address in ended.into_iter().filter(|address| !addresses::is_relayed(address)) {
             self.shared().status.listening.retain(|known| *known != address);
             self.emit(Event::ListeningEnded(address));
+            self.on_own_address();
         }
     }
 

@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::admission::{Admission, Limits};
 use crate::driver::{Command, Driver};
 use crate::paths::{Path, Paths};
+use crate::probe::Pace;
 use crate::reservations::State;
 use crate::streams::{self, Stream};
 use crate::transport::Transports;
@@ -42,10 +43,8 @@ pub struct Config {
     pub admission: Option<Admission>,
     /// What strangers get, if there is a filter at all.
     pub limits: Limits,
-    /// Every connection is pinged this often; one that fails to answer twice is closed.
-    pub ping_interval: Duration,
-    /// How long the answer to a ping may take.
-    pub ping_timeout: Duration,
+    /// How every connection is probed; one that doesn't answer is closed.
+    pub paces: Paces,
     /// Inbound streams that may wait for the receiver of [`Endpoint::start`]; further ones are reset.
     pub waiting_streams: usize,
 }
@@ -61,8 +60,7 @@ impl Config {
             transports: Transports::Network,
             admission: None,
             limits: Limits::default(),
-            ping_interval: Duration::from_secs(15),
-            ping_timeout: Duration::from_secs(10),
+            paces: Paces::default(),
             waiting_streams: 64,
         }
     }
@@ -71,6 +69,25 @@ impl Config {
     pub fn memory(identity: Identity) -> Self {
         let listen = vec![Multiaddr::empty().with(Protocol::Memory(0))];
         Self { listen, transports: Transports::Memory, ..Self::new(identity) }
+    }
+}
+
+/// How connections are probed, by mode. A node begins idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paces {
+    /// While somebody looks at it, or something is under way: a dead path is to be noticed within 5 s.
+    pub active: Pace,
+    /// Else: a radio that is woken every few seconds drains a battery, and a loss is noticed at the next use. Under the
+    /// 30 s after which many NATs forget a UDP mapping.
+    pub idle: Pace,
+}
+
+impl Default for Paces {
+    fn default() -> Self {
+        Self {
+            active: Pace { interval: Duration::from_secs(2), patience: Duration::from_millis(2500) },
+            idle: Pace { interval: Duration::from_secs(25), patience: Duration::from_secs(10) },
+        }
     }
 }
 
@@ -218,6 +235,8 @@ pub enum Event {
     ListeningEnded(Multiaddr),
     /// Somebody saw us at this address.
     Observed(Multiaddr),
+    /// The machine has other addresses than before, or somebody said so: what stood may be dead, what wasn't may be there.
+    NetworkChanged,
     /// A hole punch ended. Only the ends that dialled hear of a success.
     Punch {
         /// To whom.
@@ -320,7 +339,7 @@ impl Endpoint {
         let (incoming, streams) = mpsc::channel(config.waiting_streams.max(1));
         let shared = Arc::new(Mutex::new(Shared::default()));
         let control = parts.control.clone();
-        let mut driver = Driver::new(parts, receiver, events.clone(), incoming, shared.clone());
+        let mut driver = Driver::new(parts, config.paces, receiver, events.clone(), incoming, shared.clone());
         driver.listen(&config.listen)?;
         runtime.spawn(driver.run());
         let id = config.identity.node_id();
@@ -406,6 +425,17 @@ impl Endpoint {
     /// Closes one connection; nothing if it is gone already.
     pub async fn close_connection(&self, connection: ConnectionId) -> Result<(), Error> {
         self.tell(|reply| Command::Close { connection, reply }).await
+    }
+
+    /// Whether somebody looks at it, or something is under way: how often connections are probed ([`Paces`]).
+    pub async fn set_active(&self, active: bool) -> Result<(), Error> {
+        self.tell(|reply| Command::SetActive { active, reply }).await
+    }
+
+    /// The network changed, as the operating system says: every connection is probed at once, with little patience, and
+    /// relays that failed are asked again.
+    pub async fn network_changed(&self) -> Result<(), Error> {
+        self.tell(|reply| Command::NetworkChanged { reply }).await
     }
 
     /// How the node stands.

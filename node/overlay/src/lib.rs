@@ -11,6 +11,7 @@
 //! | [`transport`] | TCP, QUIC and DNS, or channels in memory; relays use it too |
 //! | `swarm` | the composition of behaviours, the only place that builds the `Swarm` type |
 //! | [`streams`] | streams on a *chosen* connection (libp2p-stream picks one at random) |
+//! | [`probe`] | whether a connection still answers, at a pace that can change; relays use it too |
 //! | [`admission`] | who may connect, and what a stranger gets to see |
 //! | `legs`, `reservations` | the way to relays, and the circuit reservations held on them |
 //! | `calls` | attempts to reach a peer |
@@ -30,13 +31,14 @@ pub mod endpoint;
 pub mod faults;
 mod legs;
 pub mod paths;
+pub mod probe;
 mod reservations;
 pub mod streams;
 mod swarm;
 pub mod transport;
 
 pub use admission::Admission;
-pub use endpoint::{Config, ConnectError, Endpoint, Error, Event, Incoming, OpenError, Route, Status};
+pub use endpoint::{Config, ConnectError, Endpoint, Error, Event, Incoming, OpenError, Paces, Route, Status};
 pub use libp2p::multiaddr::{Multiaddr, Protocol};
 pub use libp2p::swarm::ConnectionId;
 pub use paths::{Path, Transport, Via};

@@ -119,6 +119,11 @@ impl Paths {
         self.0.get(&id)
     }
 
+    /// Every connection there is.
+    pub(crate) fn all(&self) -> Vec<ConnectionId> {
+        self.0.keys().copied().collect()
+    }
+
     /// Notes a round trip; gives the path as it is now.
     pub(crate) fn measured(&mut self, id: ConnectionId, rtt: Duration) -> Option<Path> {
         let path = self.0.get_mut(&id)?;

@@ -164,6 +164,16 @@ impl Reservations {
         }
     }
 
+    /// What stood in the way may be gone: asks at once wherever that is waited with.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        for relay in self.relays.values_mut() {
+            if let Stage::Resting { until } = &mut relay.stage {
+                (*until, relay.failures) = (now, 0);
+            }
+        }
+        self.handle_timeout(now);
+    }
+
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let due = |relay: &Reservation| match relay.stage {
             Stage::Resting { until } | Stage::Asking { until, .. } => Some(until),
@@ -346,6 +356,21 @@ mod tests {
             assert!(*wait >= full / 2 && *wait <= full, "attempt {n}: {wait:?} of {full:?}");
         }
         assert_ne!(waits[8], waits[9], "jitter");
+    }
+
+    #[test]
+    fn a_changed_network_ends_every_wait() {
+        let mut world = World::new();
+        for _ in 0..5 {
+            world.reservations.failed(world.relay, world.now);
+            world.wait();
+        }
+        world.reservations.failed(world.relay, world.now);
+        world.outputs();
+        world.reservations.hurry(world.now);
+        assert_eq!(world.outputs(), [world.approach()]);
+        world.reservations.failed(world.relay, world.now);
+        assert!(world.wait() <= FIRST_WAIT, "what failed before was another network");
     }
 
     #[test]

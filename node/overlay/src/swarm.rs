@@ -11,13 +11,13 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::{self, NetworkBehaviour};
-use libp2p::{Swarm, connection_limits, dcutr, identify, noise, ping, relay, yamux};
+use libp2p::{Swarm, connection_limits, dcutr, identify, noise, relay, yamux};
 use tokio::sync::mpsc;
 
 use crate::admission::Door;
 use crate::endpoint::{Config, Error};
 use crate::transport::{AGENT_VERSION, PROTOCOL_VERSION};
-use crate::{admission, streams, transport};
+use crate::{admission, probe, streams, transport};
 
 /// Connections without a stream are kept this long: long enough for a resume or a hole punch to find them.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ const MAX_PER_PEER: u32 = 8;
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
     pub(crate) door: Door,
-    ping: ping::Behaviour,
+    pub(crate) probe: probe::Behaviour,
     streams: streams::Behaviour,
 }
 
@@ -66,9 +66,7 @@ pub(crate) fn build(config: &Config) -> Result<Parts, Error> {
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits()),
         door: Door::new(config.limits.clone(), config.admission.clone(), details),
-        ping: ping::Behaviour::new(
-            ping::Config::new().with_interval(config.ping_interval).with_timeout(config.ping_timeout),
-        ),
+        probe: probe::Behaviour::new(config.paces.idle),
         streams,
     };
     let config = swarm::Config::with_tokio_executor()

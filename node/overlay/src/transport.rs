@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{Ipv6Addr, TcpListener, UdpSocket};
+use std::time::Duration;
 
 use farhelm_core::identity::Identity;
 use libp2p::core::Transport as _;
@@ -21,6 +22,12 @@ pub const PROTOCOL_VERSION: &str = "/farhelm/1";
 
 /// What identify calls the program; no version of it, as that helps attackers only.
 pub const AGENT_VERSION: &str = "farhelm";
+
+/// Under the 30 s after which many NATs forget a UDP mapping.
+const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(25);
+
+/// Two keep-alives and a little: one may be lost.
+const QUIC_IDLE_MS: u32 = 60_000;
 
 /// What a node speaks below libp2p.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,9 +93,18 @@ fn sockets(keypair: &Keypair) -> Result<Transport, noise::Error> {
         .authenticate(noise::Config::new(keypair)?)
         .multiplex(yamux::Config::default())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let quic = quic::tokio::Transport::new(quic::Config::new(keypair))
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let quic = quic::tokio::Transport::new(quic(keypair)).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     Ok(quic.or_transport(tcp).map(|either, _| either.into_inner()).boxed())
+}
+
+/// Leaves an idle connection alone for as long as a NAT remembers it. libp2p's own 5 s between keep-alives and 10 s
+/// until a silent connection ends would wake a phone's radio all day. The shorter of two peers' limits counts, so with
+/// a stock relay it is that relay which keeps the connection alive; that somebody is gone is noticed by `probe`.
+fn quic(keypair: &Keypair) -> quic::Config {
+    let mut config = quic::Config::new(keypair);
+    config.max_idle_timeout = QUIC_IDLE_MS;
+    config.keep_alive_interval = QUIC_KEEP_ALIVE;
+    config
 }
 
 /// The same handshakes, no sockets.

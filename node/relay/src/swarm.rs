@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use farhelm_core::identity::Identity;
+use farhelm_overlay::probe::{self, Pace};
 use farhelm_overlay::transport::{self, AGENT_VERSION, PROTOCOL_VERSION};
 use farhelm_overlay::{Multiaddr, addresses};
 use libp2p::core::upgrade::Version;
 use libp2p::relay::RateLimiter;
 use libp2p::swarm::{self, NetworkBehaviour};
-use libp2p::{PeerId, Swarm, connection_limits, identify, noise, ping, relay};
+use libp2p::{PeerId, Swarm, connection_limits, identify, noise, relay};
 
 use crate::config::Config;
 use crate::ledger::Ledger;
@@ -18,10 +19,8 @@ use crate::rates::{self, Buckets, Rate};
 /// A connection that carries nothing is kept this long: a client's second transport idles until a hole is punched.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
-/// Often enough that a host whose network changed isn't called on its dead connection for long: libp2p may pick any
-/// connection the host holds a reservation on.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// As rarely as clients ask when they are idle: it is their radios that a probe wakes.
+const PACE: Pace = Pace { interval: Duration::from_secs(30), patience: Duration::from_secs(10) };
 
 /// Connections whose handshake isn't finished.
 const MAX_PENDING: u32 = 256;
@@ -38,7 +37,7 @@ pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
     relay: relay::Behaviour,
     identify: identify::Behaviour,
-    ping: ping::Behaviour,
+    pub(crate) probe: probe::Behaviour,
 }
 
 /// Builds it; nothing listens yet.
@@ -60,7 +59,7 @@ pub(crate) fn build(
         limits: connection_limits::Behaviour::new(limits),
         relay: relay::Behaviour::new(peer, circuits(config, ledger)),
         identify: identify::Behaviour::new(identify),
-        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
+        probe: probe::Behaviour::new(PACE),
     };
     let swarm = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_TIMEOUT)

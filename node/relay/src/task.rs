@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use farhelm_core::identity::NodeId;
+use farhelm_overlay::probe::{Event as Probed, Finding};
 use futures::StreamExt;
 use libp2p::swarm::SwarmEvent;
-use libp2p::{PeerId, Swarm, ping, relay};
+use libp2p::{PeerId, Swarm, relay};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::ledger::Ledger;
@@ -85,10 +86,8 @@ impl Task {
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Relay(event)) => self.on_relay(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result: Err(error), .. }))
-                if !matches!(error, ping::Failure::Unsupported) =>
-            {
-                tracing::debug!(%connection, %error, "closing a connection that doesn't answer pings");
+            SwarmEvent::Behaviour(BehaviourEvent::Probe(Probed { connection, finding: Finding::Silent, .. })) => {
+                tracing::debug!(%connection, "closing a connection that doesn't answer");
                 self.swarm.close_connection(connection);
             }
             // libp2p's ReservationClosed comes for every connection, reserved on or not, so it says nothing.

@@ -40,10 +40,11 @@ pub const QUEUE: usize = 256;
 /// Bytes that may wait for a channel's owner: twice the largest envelope, so that one is read while the next arrives.
 /// With what is being put together a peer that has proven itself costs five envelopes at the most (40 MiB).
 pub const UNHEARD: usize = 2 * limits::ENVELOPE;
-/// How often an otherwise silent channel asks whether the peer is there.
-const BEAT: Duration = Duration::from_secs(10);
-/// How long silence may last before the channel ends: three beats.
-const SILENCE: Duration = Duration::from_secs(30);
+/// How often a channel asks whether the peer's program is there. A dead path is noticed earlier, by `probe`, while
+/// somebody looks; else nothing is to wake a phone's radio more often than this.
+const BEAT: Duration = Duration::from_secs(25);
+/// How long silence may last before the channel ends: two beats, and time for the answer.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Why a handshake failed or a channel ended.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -1,8 +1,12 @@
 //! Streams go where they are sent, and one that can't be taken harms no other.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use farhelm_overlay::{Config, ConnectError, ConnectionId, Event, OpenError, Protocol, Route, Transport};
+use farhelm_overlay::probe::Pace;
+use farhelm_overlay::{
+    Config, ConnectError, ConnectionId, Event, Multiaddr, OpenError, Paces, Protocol, Route, Transport,
+};
+use tokio::sync::oneshot;
 
 use crate::world::{Node, On, config, node_id, round_trip};
 
@@ -81,39 +85,102 @@ async fn a_full_queue_resets_streams_and_blocks_nobody() {
     round_trip(&mut stream).await.unwrap();
 }
 
-/// Passes bytes between its first caller and `to` until told to stop; then it keeps the sockets and says nothing.
-async fn cable(to: std::net::SocketAddr) -> (std::net::SocketAddr, tokio::sync::oneshot::Sender<()>) {
+/// How a cable ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Cut {
+    /// It keeps the sockets and says nothing.
+    Silent,
+    /// It closes them.
+    Broken,
+}
+
+/// Passes bytes between its first caller and `to` until it is cut.
+async fn cable(to: std::net::SocketAddr) -> (Multiaddr, oneshot::Sender<Cut>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (cut, mut is_cut) = tokio::sync::oneshot::channel::<()>();
+    let address = format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port()).parse().unwrap();
+    let (cut, mut is_cut) = oneshot::channel();
     tokio::spawn(async move {
         let (mut near, _) = listener.accept().await.unwrap();
         let mut far = tokio::net::TcpStream::connect(to).await.unwrap();
         tokio::select! {
             _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-            _ = &mut is_cut => std::future::pending().await,
+            cut = &mut is_cut => if cut == Ok(Cut::Silent) { std::future::pending().await },
         }
     });
     (address, cut)
 }
 
-#[tokio::test]
-async fn a_connection_that_falls_silent_is_closed() {
-    let quick = |seed| Config {
-        ping_interval: Duration::from_millis(200),
-        ping_timeout: Duration::from_millis(500),
-        ..config(seed, On::Tcp)
-    };
-    let (mut host, mut phone) = (Node::with(quick(103)).await, Node::with(quick(104)).await);
-    let Some(Protocol::Tcp(port)) = host.addresses()[0].iter().last() else { panic!("a TCP address") };
-    let (through, cut) = cable(([127, 0, 0, 1], port).into()).await;
-    let address = format!("/ip4/127.0.0.1/tcp/{}", through.port()).parse().unwrap();
+/// Where a node listens, for a cable.
+fn socket(node: &Node) -> std::net::SocketAddr {
+    let Some(Protocol::Tcp(port)) = node.addresses()[0].iter().last() else { panic!("a TCP address") };
+    ([127, 0, 0, 1], port).into()
+}
+
+/// A pace at which nothing happens by itself while a test runs.
+const NEVER: Pace = Pace { interval: Duration::from_secs(600), patience: Duration::from_secs(600) };
+const OFTEN: Pace = Pace { interval: Duration::from_millis(200), patience: Duration::from_millis(500) };
+
+/// A host and a phone with these paces, connected once through a cable that can be cut.
+async fn cabled(seed: u8, paces: Paces) -> (Node, Node, oneshot::Sender<Cut>) {
+    let config = |seed| Config { paces, ..config(seed, On::Tcp) };
+    let (host, mut phone) = (Node::with(config(seed)).await, Node::with(config(seed + 1)).await);
+    let (address, cut) = cable(socket(&host)).await;
     phone.endpoint.connect(host.id(), vec![address]).await.unwrap();
     let host_id = host.id();
-    phone.until("a ping", |event| matches!(event, Event::PathChanged(p) if p.peer == host_id).then_some(())).await;
-    cut.send(()).unwrap();
+    phone.until("a probe", |event| matches!(event, Event::PathChanged(p) if p.peer == host_id).then_some(())).await;
+    (host, phone, cut)
+}
+
+#[tokio::test]
+async fn a_connection_that_falls_silent_is_closed() {
+    let (mut host, mut phone, cut) = cabled(103, Paces { active: OFTEN, idle: OFTEN }).await;
+    cut.send(Cut::Silent).unwrap();
     phone.until_down(host.id()).await;
     host.until_down(phone.id()).await;
+}
+
+#[tokio::test]
+async fn an_idle_node_leaves_its_connections_alone_and_an_active_one_asks() {
+    let (host, mut phone, cut) = cabled(110, Paces { active: OFTEN, idle: NEVER }).await;
+    let host_id = host.id();
+    phone.endpoint.set_active(true).await.unwrap();
+    for _ in 0..3 {
+        let probed = |event| matches!(event, Event::PathChanged(p) if p.peer == host_id).then_some(());
+        phone.until("a probe", probed).await;
+    }
+    phone.endpoint.set_active(false).await.unwrap();
+    let probed = |event| matches!(event, Event::PathChanged(p) if p.peer == host_id).then_some(());
+    // One may have been under way.
+    let _ = tokio::time::timeout(4 * OFTEN.interval, phone.until("a probe", probed)).await;
+    let another = tokio::time::timeout(4 * OFTEN.interval, phone.until("a probe", probed)).await;
+    assert!(another.is_err(), "it asks on");
+    cut.send(Cut::Silent).unwrap();
+    phone.endpoint.set_active(true).await.unwrap();
+    phone.until_down(host_id).await;
+}
+
+#[tokio::test]
+async fn a_changed_network_has_every_connection_proven_at_once() {
+    let (host, mut phone, cut) = cabled(112, Paces { active: NEVER, idle: NEVER }).await;
+    let other = phone.endpoint.dial(host.id(), host.addresses()).await.unwrap();
+    cut.send(Cut::Silent).unwrap();
+    phone.endpoint.network_changed().await.unwrap();
+    let since = Instant::now();
+    let dead = phone.until_down(host.id()).await;
+    assert_ne!(dead.connection, other.connection, "the one that answers stays");
+    assert!(since.elapsed() < NEVER.patience, "long before its own time");
+    assert_eq!(phone.endpoint.paths(host.id()).len(), 1);
+}
+
+#[tokio::test]
+async fn when_one_connection_of_a_peer_breaks_the_others_are_proven() {
+    let (host, mut phone, cut) = cabled(114, Paces { active: NEVER, idle: NEVER }).await;
+    let (address, broken) = cable(socket(&host)).await;
+    phone.endpoint.dial(host.id(), vec![address]).await.unwrap();
+    cut.send(Cut::Silent).unwrap();
+    broken.send(Cut::Broken).unwrap();
+    phone.until_down(host.id()).await;
+    phone.until_down(host.id()).await;
 }
 
 #[tokio::test]
