@@ -180,6 +180,8 @@ pub enum Transport {
     Quic,
     /// Noise and Yamux over TCP.
     Tcp,
+    /// The same inside WebSocket, plain or over TLS.
+    WebSocket,
     /// A channel inside the process.
     Memory,
 }
@@ -284,6 +286,7 @@ impl From<phone::Path> for ConnectionPath {
         let transport = match path.transport {
             phone::Transport::Quic => Transport::Quic,
             phone::Transport::Tcp => Transport::Tcp,
+            phone::Transport::WebSocket => Transport::WebSocket,
             phone::Transport::Memory => Transport::Memory,
         };
         Self { direct: path.is_direct(), relay, transport, round_trip: path.round_trip }

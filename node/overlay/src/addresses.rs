@@ -64,6 +64,16 @@ pub fn is_routable(ip: IpAddr) -> bool {
     }
 }
 
+/// Whether it is one of WebSocket, in any of its forms.
+pub fn is_websocket(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::Ws(_) | Protocol::Wss(_)))
+}
+
+/// Whether it is one of WebSocket over TLS.
+pub fn is_over_tls(address: &Multiaddr) -> bool {
+    is_websocket(address) && address.iter().any(|part| matches!(part, Protocol::Tls | Protocol::Wss(_)))
+}
+
 /// What one person or household is likely to share: the IPv4 address, or the IPv6 /64.
 pub fn subscriber(ip: IpAddr) -> IpAddr {
     match ip {
@@ -77,10 +87,11 @@ pub fn subscriber(ip: IpAddr) -> IpAddr {
 
 /// An address a peer could dial us at directly: an IP and a port, nothing relayed.
 ///
-/// identify also reports `/p2p/<self>` for relayed connections, and any peer may lie in what it observed.
+/// identify also reports `/p2p/<self>` for relayed connections, and any peer may lie in what it observed. The port that
+/// a WebSocket was dialled from is nobody's listener.
 pub(crate) fn is_plausible_candidate(address: &Multiaddr) -> bool {
     let port = address.iter().any(|part| matches!(part, Protocol::Tcp(port) | Protocol::Udp(port) if port != 0));
-    !is_relayed(address) && port && ip(address).is_some_and(is_routable)
+    !is_relayed(address) && !is_websocket(address) && port && ip(address).is_some_and(is_routable)
 }
 
 #[cfg(test)]
@@ -118,7 +129,14 @@ mod tests {
         }
         let junk = format!("/p2p/{RELAY}");
         let relayed = format!("/ip4/192.0.2.7/tcp/9/p2p/{RELAY}/p2p-circuit");
-        for bad in [&junk, &relayed, "/ip4/0.0.0.0/tcp/9", "/ip4/224.0.0.1/udp/9/quic-v1", "/ip4/192.0.2.7/tcp/0"] {
+        for bad in [
+            &junk,
+            &relayed,
+            "/ip4/0.0.0.0/tcp/9",
+            "/ip4/224.0.0.1/udp/9/quic-v1",
+            "/ip4/192.0.2.7/tcp/0",
+            "/ip4/192.0.2.7/tcp/9/ws",
+        ] {
             assert!(!is_plausible_candidate(&address(bad)), "{bad}");
         }
     }

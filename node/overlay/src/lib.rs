@@ -8,7 +8,8 @@
 //! |---|---|
 //! | [`endpoint`] | the handle, its configuration, events and errors |
 //! | `driver` | the task: swarm events in, actions of the machines out |
-//! | [`transport`] | TCP, QUIC and DNS, or channels in memory; relays use it too |
+//! | [`transport`] | TCP, QUIC, WebSocket and DNS, or channels in memory; relays use it too |
+//! | [`websocket`] | the way out of closed networks: WebSocket, plain or over TLS |
 //! | `swarm` | the composition of behaviours, the only place that builds the `Swarm` type |
 //! | [`streams`] | streams on a *chosen* connection (libp2p-stream picks one at random) |
 //! | [`probe`] | whether a connection still answers, at a pace that can change; relays use it too |
@@ -36,6 +37,7 @@ mod reservations;
 pub mod streams;
 mod swarm;
 pub mod transport;
+pub mod websocket;
 
 pub use admission::Admission;
 pub use endpoint::{Config, ConnectError, Endpoint, Error, Event, Incoming, OpenError, Paces, Route, Status};

@@ -1,8 +1,8 @@
 //! Every connection to a peer, and which of them is best. A table, no I/O.
 //!
-//! # Why direct before relayed, QUIC before TCP, newest first
+//! # Why direct before relayed, QUIC before TCP before WebSocket, newest first
 //! A relay costs a second leg and has a byte and time limit. Of two direct paths QUIC loses less to a lost packet and
-//! doesn't block one stream behind another. Of equals the newest is the one least likely to be dead: after a network
+//! doesn't block one stream behind another; WebSocket is TCP with a frame around everything. Of equals the newest is the one least likely to be dead: after a network
 //! change the old connection looks alive until its ping fails.
 
 use std::collections::HashMap;
@@ -31,8 +31,32 @@ pub enum Transport {
     Quic,
     /// Noise and Yamux over TCP.
     Tcp,
+    /// The same inside WebSocket, plain or over TLS.
+    WebSocket,
     /// Noise and Yamux inside this process.
     Memory,
+}
+
+impl Transport {
+    /// What `address` is of; for a relayed one, the leg to the relay.
+    fn of(address: &Multiaddr) -> Self {
+        let told = address.iter().find_map(|part| match part {
+            Protocol::Udp(_) => Some(Self::Quic),
+            Protocol::Ws(_) | Protocol::Wss(_) => Some(Self::WebSocket),
+            Protocol::Memory(_) => Some(Self::Memory),
+            _ => None,
+        });
+        told.unwrap_or(Self::Tcp)
+    }
+
+    /// The better, the greater.
+    fn rank(self) -> u8 {
+        match self {
+            Self::WebSocket => 0,
+            Self::Tcp | Self::Memory => 1,
+            Self::Quic => 2,
+        }
+    }
 }
 
 /// One live connection to a peer.
@@ -44,7 +68,7 @@ pub struct Path {
     pub peer: NodeId,
     /// Direct or relayed.
     pub via: Via,
-    /// TCP, QUIC or memory.
+    /// TCP, QUIC, WebSocket or memory.
     pub transport: Transport,
     /// Whether we dialled.
     pub outbound: bool,
@@ -68,7 +92,7 @@ impl Path {
             connection,
             peer,
             via: via(near),
-            transport: transport(near),
+            transport: Transport::of(near),
             outbound,
             remote: near.clone(),
             established: now,
@@ -82,8 +106,8 @@ impl Path {
     }
 
     /// Orders paths by preference; the greatest is the best.
-    fn rank(&self) -> (bool, bool, Instant, ConnectionId) {
-        (self.is_direct(), self.transport == Transport::Quic, self.established, self.connection)
+    fn rank(&self) -> (bool, u8, Instant, ConnectionId) {
+        (self.is_direct(), self.transport.rank(), self.established, self.connection)
     }
 }
 
@@ -92,14 +116,6 @@ fn via(near: &Multiaddr) -> Via {
         return Via::Direct;
     }
     Via::Relay(addresses::relay(near).and_then(|(relay, _)| NodeId::from_peer_id(&relay).ok()))
-}
-
-fn transport(near: &Multiaddr) -> Transport {
-    match near.iter().find(|part| matches!(part, Protocol::Udp(_) | Protocol::Memory(_))) {
-        Some(Protocol::Udp(_)) => Transport::Quic,
-        Some(_) => Transport::Memory,
-        None => Transport::Tcp,
-    }
 }
 
 /// The table of all of them.
@@ -185,6 +201,19 @@ mod tests {
         assert_eq!(best(&paths), Some(ConnectionId::new_unchecked(4)));
         let order: Vec<_> = paths.of(node(1)).iter().map(|p| p.connection.to_string()).collect();
         assert_eq!(order, ["4", "3", "2", "1"]);
+    }
+
+    #[test]
+    fn websocket_is_told_from_tcp_and_comes_after_it() {
+        let t = Instant::now();
+        let mut paths = Paths::default();
+        for (id, form) in [(2, ""), (3, "/ws"), (4, "/tls/ws"), (5, "/wss")] {
+            let path = dialled(id, &format!("/ip4/192.0.2.2/tcp/443{form}"), t + Duration::from_secs(id as u64));
+            assert_eq!(path.transport == Transport::WebSocket, id > 2, "{form}");
+            paths.insert(path);
+        }
+        let best = paths.best(node(1), |_| true).map(|path| path.connection);
+        assert_eq!(best, Some(ConnectionId::new_unchecked(2)));
     }
 
     #[test]

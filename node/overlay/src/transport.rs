@@ -1,4 +1,4 @@
-//! What carries connections: QUIC and TCP with Noise and Yamux behind DNS, or channels inside this process.
+//! What carries connections: QUIC, TCP and WebSocket with Noise and Yamux behind DNS, or channels inside this process.
 //!
 //! Endpoints and relays use the same, so that they can't drift apart. Circuits are the endpoint's own (`swarm`).
 
@@ -9,6 +9,7 @@ use std::time::Duration;
 use farhelm_core::identity::Identity;
 use libp2p::core::Transport as _;
 use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, MemoryTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
@@ -16,6 +17,7 @@ use libp2p::multiaddr::{Multiaddr, Protocol};
 use libp2p::{PeerId, dns, noise, quic, tcp, yamux};
 
 use crate::addresses;
+use crate::websocket::{Tls, WebSocket};
 
 /// What identify calls the protocol family.
 pub const PROTOCOL_VERSION: &str = "/farhelm/1";
@@ -29,10 +31,14 @@ const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(25);
 /// Two keep-alives and a little: one may be lost.
 const QUIC_IDLE_MS: u32 = 60_000;
 
+/// How long a connection has until its peer is proven, either way. Without it a stranger who connects and says nothing
+/// holds one of the few places for newcomers for ever.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// What a node speaks below libp2p.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transports {
-    /// TCP and QUIC, with DNS.
+    /// TCP, QUIC and WebSocket, with DNS.
     #[default]
     Network,
     /// Channels inside this process (`/memory/N`), for tests and examples.
@@ -50,10 +56,16 @@ pub fn keypair(identity: &Identity) -> Keypair {
 
 /// Builds it. Nothing listens or dials yet.
 pub fn build(transports: Transports, keypair: &Keypair) -> Result<Transport, noise::Error> {
-    match transports {
-        Transports::Network => network(keypair),
+    build_with(transports, keypair, Tls::default())
+}
+
+/// Builds it with a certificate of its own, so that it can listen on TLS WebSocket too.
+pub fn build_with(transports: Transports, keypair: &Keypair, tls: Tls) -> Result<Transport, noise::Error> {
+    let transport = match transports {
+        Transports::Network => network(keypair, tls),
         Transports::Memory => memory(keypair),
-    }
+    };
+    Ok(TransportTimeout::new(transport?, HANDSHAKE).boxed())
 }
 
 /// Whether somebody listens at `address` already; port 0 and addresses without an IP are always free.
@@ -75,20 +87,38 @@ pub fn is_taken(address: &Multiaddr) -> bool {
     matches!(bound, Some(Err(error)) if error.kind() == io::ErrorKind::AddrInUse)
 }
 
-/// QUIC and TCP, with DNS in front where the system knows a resolver.
-fn network(keypair: &Keypair) -> Result<Transport, noise::Error> {
-    match dns::tokio::Transport::system(sockets(keypair)?) {
+/// All of them, with DNS where the system knows a resolver.
+///
+/// WebSocket resolves for itself: whoever resolves before it takes away the name that the certificate is checked
+/// against.
+fn network(keypair: &Keypair, tls: Tls) -> Result<Transport, noise::Error> {
+    let websocket = WebSocket::new(resolving(|| Ok(tcp().boxed()))?, tls)
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(keypair)?)
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let plain = resolving(|| sockets(keypair))?;
+    Ok(websocket.or_transport(plain).map(|either, _| either.into_inner()).boxed())
+}
+
+/// With names resolved in front of it.
+fn resolving<T: 'static>(below: impl Fn() -> Result<Boxed<T>, noise::Error>) -> Result<Boxed<T>, noise::Error> {
+    match dns::tokio::Transport::system(below()?) {
         Ok(resolving) => Ok(resolving.boxed()),
         Err(error) => {
             // No resolv.conf, as in a bare container. Not replaced by somebody's public resolver.
             tracing::warn!(%error, "no system DNS configuration: addresses with names in them can't be dialled");
-            sockets(keypair)
+            below()
         }
     }
 }
 
+fn tcp() -> tcp::tokio::Transport {
+    tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+}
+
 fn sockets(keypair: &Keypair) -> Result<Transport, noise::Error> {
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+    let tcp = tcp()
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(keypair)?)
         .multiplex(yamux::Config::default())

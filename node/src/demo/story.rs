@@ -247,6 +247,7 @@ async fn path_step(host: &farhelm_phone::Host, path: Path) -> Step {
     let transport = match path.transport {
         Transport::Quic => "QUIC",
         Transport::Tcp => "TCP",
+        Transport::WebSocket => "WebSocket",
         Transport::Memory => "memory",
     };
     let words = match path.via {
