@@ -515,6 +515,17 @@ fn a_relay_that_nobody_could_find_does_not_start() {
 }
 
 #[test]
+fn a_certificate_that_can_not_be_used_is_named_before_the_relay_starts() {
+    let state = state();
+    let file = state.path().join("absent.pem");
+    let file = file.to_str().expect("a path of ASCII");
+    let half = run_in(&state, &[&LOOPBACK[..], &["--tls-cert", file]].concat());
+    assert!(code(&half) == 2 && stderr(&half).contains("tls_key"), "{}", stderr(&half));
+    let absent = run_in(&state, &[&LOOPBACK[..], &["--tls-cert", file, "--tls-key", file]].concat());
+    assert!(code(&absent) == 21 && stderr(&absent).contains("absent.pem"), "{}", stderr(&absent));
+}
+
+#[test]
 fn a_second_relay_on_one_key_is_refused() {
     let state = state();
     let mut first = Service::start(state.path(), &LOOPBACK);

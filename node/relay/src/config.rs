@@ -1,12 +1,19 @@
 //! What an operator may set. A TOML file with these names; unknown ones are refused, missing ones have defaults.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use farhelm_overlay::addresses::is_over_tls;
 use farhelm_overlay::{Multiaddr, Transports};
 use serde::Deserialize;
 
+use crate::certificate::Files;
+
 /// The port a relay listens on unless told otherwise; fixed, so that its addresses survive a restart.
 pub const PORT: u16 = 4001;
+
+/// The port for TLS WebSocket: what a network lets out if it lets anything out.
+pub const TLS_PORT: u16 = 443;
 
 /// A relay's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -17,6 +24,12 @@ pub struct Config {
     /// The addresses clients are told, if they are not those of the machine's global interfaces: behind a forwarded
     /// port or a DNS name. Port 0 stands for the port listened on.
     pub announce: Vec<Multiaddr>,
+    /// The certificate for TLS WebSocket and those that lead to an authority, PEM. With it and its key, and unless
+    /// `listen` has such an address already, the relay also listens on TLS WebSocket on [`TLS_PORT`]. Both files are
+    /// read again when they change.
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM, unencrypted.
+    pub tls_key: Option<PathBuf>,
     /// How long a circuit may live, in seconds. Default 1 h.
     pub circuit_seconds: u32,
     /// How many bytes a circuit may carry, both directions and their framing together. Default 256 MiB; 0: no limit.
@@ -48,6 +61,8 @@ impl Default for Config {
         Self {
             listen: listen.iter().map(|text| text.parse().expect("a constant address")).collect(),
             announce: Vec::new(),
+            tls_cert: None,
+            tls_key: None,
             circuit_seconds: 60 * 60,
             circuit_bytes: 256 << 20,
             circuits_per_peer: 4,
@@ -69,6 +84,17 @@ pub enum Error {
     /// A limit under which nothing works.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
+    /// A certificate without its key, or the other way round.
+    #[error("{given} is given and {missing} is not; TLS needs both")]
+    HalfTls {
+        /// What is there.
+        given: &'static str,
+        /// What is not.
+        missing: &'static str,
+    },
+    /// TLS without a certificate.
+    #[error("{0} needs a certificate; give tls_cert and tls_key")]
+    NoCertificate(Multiaddr),
 }
 
 impl Config {
@@ -90,7 +116,34 @@ impl Config {
             ("reservation_seconds", u64::from(self.reservation_seconds)),
             ("connections", u64::from(self.connections)),
         ];
-        limits.iter().find(|(_, value)| *value == 0).map_or(Ok(()), |(name, _)| Err(Error::Zero(name)))
+        limits.iter().find(|(_, value)| *value == 0).map_or(Ok(()), |(name, _)| Err(Error::Zero(name)))?;
+        self.check_tls()
+    }
+
+    fn check_tls(&self) -> Result<(), Error> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), Some(_)) => Ok(()),
+            (Some(_), None) => Err(Error::HalfTls { given: "tls_cert", missing: "tls_key" }),
+            (None, Some(_)) => Err(Error::HalfTls { given: "tls_key", missing: "tls_cert" }),
+            (None, None) => {
+                let tls = self.listen.iter().find(|address| is_over_tls(address));
+                tls.map_or(Ok(()), |address| Err(Error::NoCertificate(address.clone())))
+            }
+        }
+    }
+
+    /// Where to listen, TLS included.
+    pub(crate) fn sockets(&self) -> Vec<Multiaddr> {
+        let mut sockets = self.listen.clone();
+        if self.tls_cert.is_some() && !sockets.iter().any(is_over_tls) {
+            let tls = [format!("/ip4/0.0.0.0/tcp/{TLS_PORT}/tls/ws"), format!("/ip6/::/tcp/{TLS_PORT}/tls/ws")];
+            sockets.extend(tls.iter().map(|text| text.parse::<Multiaddr>().expect("a constant address")));
+        }
+        sockets
+    }
+
+    pub(crate) fn certificate(&self) -> Option<Files> {
+        Some(Files { certificate: self.tls_cert.clone()?, key: self.tls_key.clone()? })
     }
 
     pub(crate) fn circuit_duration(&self) -> Duration {
@@ -128,6 +181,18 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert!(matches!(Config::from_toml("listen = [\"here\"]"), Err(Error::Toml(_))));
+    }
+
+    #[test]
+    fn a_certificate_opens_443_unless_tls_is_listened_on_elsewhere() {
+        let pair = "tls_cert = \"c.pem\"\ntls_key = \"k.pem\"\n";
+        let sockets = |text: &str| Config::from_toml(text).unwrap().sockets().len();
+        assert_eq!((sockets(""), sockets(pair)), (4, 6));
+        assert_eq!(sockets(&format!("{pair}listen = [\"/ip4/0.0.0.0/tcp/8443/tls/ws\"]")), 1);
+        let half = Config::from_toml("tls_cert = \"c.pem\"");
+        assert_eq!(half, Err(Error::HalfTls { given: "tls_cert", missing: "tls_key" }));
+        let none = Config::from_toml("listen = [\"/ip4/0.0.0.0/tcp/8443/tls/ws\"]");
+        assert!(matches!(none, Err(Error::NoCertificate(_))));
     }
 
     #[test]

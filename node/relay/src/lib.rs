@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`config`] | what an operator may set, with defaults |
 //! | `announce` | which addresses clients are told |
+//! | [`certificate`] | the certificate for TLS WebSocket, and its renewal |
 //! | `rates` | how often a peer or a household may ask |
 //! | `ledger` | who holds a reservation, so that renewals are never refused for lack of room |
 //! | `swarm` | the composition of behaviours |
@@ -17,6 +18,7 @@
 //! Prints nothing: the program does.
 
 mod announce;
+pub mod certificate;
 pub mod config;
 mod ledger;
 mod rates;

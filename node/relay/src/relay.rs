@@ -6,11 +6,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use farhelm_core::identity::{Identity, NodeId};
+use farhelm_overlay::websocket::Tls;
 use farhelm_overlay::{Multiaddr, Protocol};
 use libp2p::noise;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::announce;
+use crate::announce::{self, Places};
+use crate::certificate;
 use crate::config::{self, Config};
 use crate::ledger::Ledger;
 use crate::sockets::listen;
@@ -29,6 +32,9 @@ pub enum Error {
     /// Its settings make no sense.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// Its certificate can't be used.
+    #[error(transparent)]
+    Certificate(#[from] certificate::Error),
     /// The Noise keys couldn't be made.
     #[error("the handshake keys can't be made: {0}")]
     Handshake(#[from] noise::Error),
@@ -106,6 +112,13 @@ pub enum Event {
         /// Why, if it wasn't the nodes' own doing.
         reason: Option<String>,
     },
+    /// The certificate's files have changed, and new connections get the new one.
+    CertificateRenewed,
+    /// They have changed and can't be used; the old one stays.
+    CertificateRefused {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// How the relay stands.
@@ -143,18 +156,19 @@ impl Relay {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
         config.check()?;
         let ledger = Arc::new(Mutex::new(Ledger::new(config.reservations)));
-        let mut swarm = swarm::build(identity, &config, ledger.clone())?;
-        let sockets = listen(&mut swarm, &config.listen).await?;
-        let announced = announced(&config, &sockets)?;
+        let (events, _) = broadcast::channel(EVENTS);
+        let tls = Serving::of(&config, &events).await?;
+        let mut swarm = swarm::build(identity, &config, ledger.clone(), tls.tls)?;
+        let sockets = listen(&mut swarm, &config.sockets()).await?;
+        let announced = announced(&config, &sockets, tls.hosts)?;
         for address in &announced {
             swarm.add_external_address(address.clone());
         }
         let id = identity.node_id();
         let multiaddrs = announced.into_iter().map(|a| a.with(Protocol::P2p(id.to_peer_id()))).collect();
-        let (events, _) = broadcast::channel(EVENTS);
         let (stop, stopped) = mpsc::channel(1);
         let status = Arc::new(Mutex::new(Status::default()));
-        let task = Task::new(swarm, ledger, status.clone(), events.clone());
+        let task = Task::new(swarm, ledger, status.clone(), events.clone(), tls.renewal);
         runtime.spawn(task.run(stopped));
         Ok(Self(Arc::new(Inner { id, multiaddrs, status, events, stop })))
     }
@@ -189,7 +203,27 @@ impl Relay {
     }
 }
 
-fn announced(config: &Config, sockets: &[Multiaddr]) -> Result<Vec<Multiaddr>, Error> {
+/// What TLS needs, if the relay is to speak it.
+#[derive(Default)]
+struct Serving {
+    tls: Tls,
+    hosts: Vec<Multiaddr>,
+    renewal: Option<AbortOnDropHandle<()>>,
+}
+
+impl Serving {
+    async fn of(config: &Config, events: &broadcast::Sender<Event>) -> Result<Self, Error> {
+        let Some(files) = config.certificate() else { return Ok(Self::default()) };
+        let (certificate, renewal, changes) = files.load(events.clone()).await?;
+        Ok(Self {
+            tls: Tls { first: Some(certificate.tls), changes: Some(changes) },
+            hosts: certificate.hosts,
+            renewal: Some(AbortOnDropHandle::new(tokio::spawn(renewal.run()))),
+        })
+    }
+}
+
+fn announced(config: &Config, sockets: &[Multiaddr], hosts: Vec<Multiaddr>) -> Result<Vec<Multiaddr>, Error> {
     if config.announce.is_empty() && sockets.iter().any(is_memory) {
         return Ok(sockets.to_vec());
     }
@@ -200,7 +234,7 @@ fn announced(config: &Config, sockets: &[Multiaddr]) -> Result<Vec<Multiaddr>, E
             Vec::new()
         }
     };
-    let announced = announce::choose(&config.announce, sockets, &interfaces);
+    let announced = announce::choose(&config.announce, sockets, &Places { interfaces, hosts });
     if announced.is_empty() { Err(Error::NoPublicAddress { port: port(sockets) }) } else { Ok(announced) }
 }
 

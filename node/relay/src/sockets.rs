@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
+use farhelm_overlay::addresses::{self, is_over_tls};
 use farhelm_overlay::transport::is_taken;
 use farhelm_overlay::{Multiaddr, Protocol};
 use futures::StreamExt;
@@ -31,6 +32,10 @@ pub(crate) async fn listen(swarm: &mut Swarm<Behaviour>, wanted: &[Multiaddr]) -
             }
             Ok(id) => {
                 unknown.insert(id, address.clone());
+            }
+            // Whoever gives a certificate means it, and ports below 1024 take a right to them.
+            Err(error) if is_over_tls(address) && addresses::ip(address).is_some_and(|ip| ip.is_ipv4()) => {
+                return Err(Error::Listen { address: address.clone(), source: io::Error::other(error) });
             }
             Err(error) => {
                 // Commonly IPv6 on a machine that has none; fatal only if nothing else works.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use farhelm_core::identity::Identity;
 use farhelm_overlay::probe::{self, Pace};
 use farhelm_overlay::transport::{self, AGENT_VERSION, PROTOCOL_VERSION};
+use farhelm_overlay::websocket::Tls;
 use farhelm_overlay::{Multiaddr, addresses};
 use libp2p::core::upgrade::Version;
 use libp2p::relay::RateLimiter;
@@ -45,6 +46,7 @@ pub(crate) fn build(
     identity: &Identity,
     config: &Config,
     ledger: Arc<Mutex<Ledger>>,
+    tls: Tls,
 ) -> Result<Swarm<Behaviour>, noise::Error> {
     let keypair = transport::keypair(identity);
     let peer = keypair.public().to_peer_id();
@@ -64,7 +66,7 @@ pub(crate) fn build(
     let swarm = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_TIMEOUT)
         .with_substream_upgrade_protocol_override(Version::V1Lazy);
-    Ok(Swarm::new(transport::build(config.transports, &keypair)?, behaviour, peer, swarm))
+    Ok(Swarm::new(transport::build_with(config.transports, &keypair, tls)?, behaviour, peer, swarm))
 }
 
 fn circuits(config: &Config, ledger: Arc<Mutex<Ledger>>) -> relay::Config {

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, Swarm, relay};
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::ledger::Ledger;
 use crate::relay::{Event, Status, lock};
@@ -28,6 +29,8 @@ pub(crate) struct Task {
     circuits: HashMap<(PeerId, PeerId), usize>,
     /// Events to send once the status agrees with them.
     said: Vec<Event>,
+    /// Looks after the certificate; it ends with this task.
+    _renewal: Option<AbortOnDropHandle<()>>,
 }
 
 impl Task {
@@ -36,8 +39,9 @@ impl Task {
         ledger: Arc<Mutex<Ledger>>,
         status: Arc<Mutex<Status>>,
         events: broadcast::Sender<Event>,
+        renewal: Option<AbortOnDropHandle<()>>,
     ) -> Self {
-        Self { swarm, ledger, status, events, circuits: HashMap::new(), said: Vec::new() }
+        Self { swarm, ledger, status, events, circuits: HashMap::new(), said: Vec::new(), _renewal: renewal }
     }
 
     /// Runs until told to stop or until no handle is left.

@@ -30,12 +30,15 @@ const BETWEEN_STATUS: Duration = Duration::from_secs(10);
 const EXAMPLES: &str = "Examples:
   farhelm relay
   farhelm relay --announce /dns4/relay.example.org/tcp/4001
+  farhelm relay --tls-cert /etc/farhelm/fullchain.pem --tls-key /etc/farhelm/privkey.pem
   farhelm relay --max-circuits 64 --circuit-bytes 1GiB --circuit-duration 2h
   farhelm relay --config relay.toml
 
 Settings in the file, each with its default:
   listen = [\"/ip4/0.0.0.0/tcp/4001\", \"/ip4/0.0.0.0/udp/4001/quic-v1\"]  # and IPv6
-  announce = []               # the addresses of the global interfaces
+  announce = []               # the global interfaces' addresses, and the certificate's names
+  # tls_cert = \"cert.pem\"     # not set: no TLS WebSocket
+  # tls_key = \"key.pem\"
   circuits = 512
   circuits_per_peer = 4
   circuit_bytes = 268435456   # 0: no limit
@@ -59,9 +62,19 @@ pub(super) struct Relay {
     #[arg(long, value_name = "MULTIADDR")]
     listen: Vec<Multiaddr>,
 
-    /// Tell others to reach it here; may be given several times [default: the global interfaces]
+    /// Tell others to reach it here; may be given several times [default: the global interfaces, and the certificate's
+    /// names]
     #[arg(long, value_name = "MULTIADDR")]
     announce: Vec<Multiaddr>,
+
+    /// Also serve TLS WebSocket, on port 443 unless --listen says where, with this certificate and its chain (PEM); for
+    /// clients in networks that let only the web through. Taken anew when the file changes
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
 
     /// Circuits at a time [default: 512]
     #[arg(long, value_name = "N")]
@@ -150,6 +163,8 @@ impl Relay {
         if !self.announce.is_empty() {
             config.announce.clone_from(&self.announce);
         }
+        config.tls_cert = self.tls_cert.clone().or(config.tls_cert);
+        config.tls_key = self.tls_key.clone().or(config.tls_key);
         config.circuits = self.max_circuits.unwrap_or(config.circuits);
         config.circuits_per_peer = self.circuits_per_peer.unwrap_or(config.circuits_per_peer);
         config.circuit_bytes = self.circuit_bytes.map_or(config.circuit_bytes, |Size(bytes)| bytes);
@@ -183,6 +198,8 @@ fn not_started(error: Error) -> Failure {
         Error::AddressInUse { address } => ports::taken(address),
         Error::Listen { .. } | Error::NoPublicAddress { .. } => Failure::new(Exit::Listen, error),
         Error::Config(_) => Failure::new(Exit::Usage, error),
+        Error::Certificate(_) => Failure::new(Exit::Config, error)
+            .next("give --tls-cert the certificate with its chain and --tls-key its unencrypted key, both readable by this user"),
         Error::NoRuntime | Error::Handshake(_) => Failure::new(Exit::Failed, error),
     }
 }

@@ -1,0 +1,262 @@
+//! The certificate for TLS WebSocket: what is in its two files, which names it is for, and its renewal while the relay
+//! runs.
+//!
+//! # Why look every few seconds
+//! Whoever renews certificates (certbot, acme.sh, a mounted secret) replaces files or the links to them, one after the
+//! other, and each in its own way. Reading two small files sees all of it. Between the two writes they don't match: then
+//! the old certificate stays until they do. Connections that stand notice nothing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use farhelm_overlay::{Multiaddr, Protocol};
+use futures::SinkExt;
+use futures::channel::mpsc;
+use libp2p::websocket::tls;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::broadcast;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::relay::Event;
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Why the certificate can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file can't be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No certificate in the file.
+    #[error("{} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)", .0.display())]
+    NoCertificate(PathBuf),
+    /// No private key in the file.
+    #[error("{} holds no private key in PEM form (-----BEGIN PRIVATE KEY-----), or one that is encrypted", .0.display())]
+    NoKey(PathBuf),
+    /// They aren't of one pair.
+    #[error("the key in {} is not that of the certificate in {} ({reason})", key.display(), certificate.display())]
+    Mismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What TLS says.
+        reason: String,
+    },
+}
+
+/// Where it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// What the files hold.
+#[derive(Debug, PartialEq, Eq)]
+struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// A certificate that can be served.
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    pub(crate) tls: tls::Config,
+    /// The hosts it is for, each as the beginning of an address; no wildcards.
+    pub(crate) hosts: Vec<Multiaddr>,
+}
+
+/// Keeps a running relay's certificate as its files have it.
+#[derive(Debug)]
+pub(crate) struct Renewal {
+    files: Files,
+    seen: Contents,
+    changes: mpsc::Sender<tls::Config>,
+    events: broadcast::Sender<Event>,
+}
+
+impl Files {
+    /// Reads both; also gives what keeps them up to date, and where it says so.
+    pub(crate) async fn load(
+        self,
+        events: broadcast::Sender<Event>,
+    ) -> Result<(Certificate, Renewal, mpsc::Receiver<tls::Config>), Error> {
+        let seen = self.read().await?;
+        let certificate = self.parse(&seen)?;
+        let (changes, changed) = mpsc::channel(1);
+        Ok((certificate, Renewal { files: self, seen, changes, events }, changed))
+    }
+
+    async fn read(&self) -> Result<Contents, Error> {
+        Ok(Contents { certificate: read(&self.certificate).await?, key: read(&self.key).await? })
+    }
+
+    fn parse(&self, contents: &Contents) -> Result<Certificate, Error> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&contents.certificate).collect();
+        let chain = chain.unwrap_or_default();
+        let first = chain.first().ok_or_else(|| Error::NoCertificate(self.certificate.clone()))?;
+        let (_, parsed) =
+            X509Certificate::from_der(first).map_err(|_| Error::NoCertificate(self.certificate.clone()))?;
+        let hosts = hosts(&parsed);
+        warn_of(&parsed);
+        let key = self.parse_key(&contents.key)?;
+        let chain = chain.iter().map(|certificate| tls::Certificate::new(certificate.to_vec()));
+        let tls = tls::Config::new(key, chain).map_err(|error| Error::Mismatch {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            reason: error.to_string(),
+        })?;
+        Ok(Certificate { tls, hosts })
+    }
+
+    fn parse_key(&self, pem: &[u8]) -> Result<tls::PrivateKey, Error> {
+        let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| Error::NoKey(self.key.clone()))?;
+        let der = key.secret_der().to_vec();
+        // libp2p guesses the form once more, and panics if it can't.
+        match PrivateKeyDer::try_from(der.as_slice()) {
+            Ok(_) => Ok(tls::PrivateKey::new(der)),
+            Err(_) => Err(Error::NoKey(self.key.clone())),
+        }
+    }
+}
+
+impl Renewal {
+    /// Runs until the relay is gone.
+    pub(crate) async fn run(mut self) {
+        while !self.changes.is_closed() {
+            tokio::time::sleep(LOOK).await;
+            // Gone for a moment while they are replaced; whether for good, the next start says.
+            let Ok(now) = self.files.read().await else { continue };
+            if now != self.seen {
+                self.take(&now).await;
+                self.seen = now;
+            }
+        }
+    }
+
+    async fn take(&mut self, contents: &Contents) {
+        let event = match self.files.parse(contents) {
+            Ok(certificate) => {
+                // An error means that the relay is gone.
+                let _ = self.changes.send(certificate.tls).await;
+                tracing::info!("the certificate's files have changed: new connections get the new one");
+                Event::CertificateRenewed
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the certificate's files have changed and can't be used; the old one stays");
+                Event::CertificateRefused { reason: error.to_string() }
+            }
+        };
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    tokio::fs::read(path).await.map_err(|source| Error::Unreadable { path: path.to_owned(), source })
+}
+
+fn hosts(certificate: &X509Certificate<'_>) -> Vec<Multiaddr> {
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+    names.value.general_names.iter().filter_map(host).collect()
+}
+
+fn host(name: &GeneralName<'_>) -> Option<Multiaddr> {
+    match name {
+        GeneralName::DNSName(name) if !name.contains('*') => Some(Protocol::Dns((*name).into()).into()),
+        GeneralName::IPAddress(octets) => match (<[u8; 4]>::try_from(*octets), <[u8; 16]>::try_from(*octets)) {
+            (Ok(ip), _) => Some(Protocol::Ip4(ip.into()).into()),
+            (_, Ok(ip)) => Some(Protocol::Ip6(ip.into()).into()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What clients will refuse, and TLS serves all the same.
+fn warn_of(certificate: &X509Certificate<'_>) {
+    if !certificate.validity().is_valid() {
+        tracing::warn!(validity = %certificate.validity().not_after, "the certificate isn't valid now: clients refuse it");
+    }
+    if certificate.subject() == certificate.issuer() {
+        tracing::warn!("the certificate is self-signed: only clients that were told to trust it accept it");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(directory: &tempfile::TempDir) -> Files {
+        Files { certificate: directory.path().join("cert.pem"), key: directory.path().join("key.pem") }
+    }
+
+    fn made(names: &[&str]) -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let made = made.unwrap();
+        (made.cert.pem(), made.key_pair.serialize_pem())
+    }
+
+    fn write(files: &Files, certificate: &str, key: &str) {
+        std::fs::write(&files.certificate, certificate).unwrap();
+        std::fs::write(&files.key, key).unwrap();
+    }
+
+    async fn load(files: &Files) -> Result<Certificate, Error> {
+        let (events, _) = broadcast::channel(4);
+        files.clone().load(events).await.map(|(certificate, ..)| certificate)
+    }
+
+    #[tokio::test]
+    async fn its_hosts_are_its_names_without_wildcards() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = files(&directory);
+        let (certificate, key) = made(&["relay.example.org", "*.example.org", "192.0.2.7", "2001:db8::7"]);
+        write(&files, &certificate, &key);
+        let hosts: Vec<_> = load(&files).await.unwrap().hosts.iter().map(ToString::to_string).collect();
+        assert_eq!(hosts, ["/dns/relay.example.org", "/ip4/192.0.2.7", "/ip6/2001:db8::7"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_said_with_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = files(&directory);
+        assert!(matches!(load(&files).await, Err(Error::Unreadable { path, .. }) if path == files.certificate));
+        let ((certificate, key), (_, other)) = (made(&["a.example"]), made(&["b.example"]));
+        write(&files, "nothing", &key);
+        assert!(matches!(load(&files).await, Err(Error::NoCertificate(_))));
+        write(&files, &certificate, "nothing");
+        assert!(matches!(load(&files).await, Err(Error::NoKey(_))));
+        let garbage = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        write(&files, &certificate, garbage);
+        assert!(matches!(load(&files).await, Err(Error::NoKey(_))));
+        write(&files, &certificate, &other);
+        let error = load(&files).await.unwrap_err();
+        assert!(matches!(error, Error::Mismatch { .. }) && error.to_string().contains("key.pem"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_written_pair_is_refused_and_the_whole_one_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = files(&directory);
+        let ((certificate, key), (next, its_key)) = (made(&["a.example"]), made(&["a.example"]));
+        write(&files, &certificate, &key);
+        let (events, mut said) = broadcast::channel(4);
+        let (_, renewal, _changes) = files.clone().load(events).await.unwrap();
+        tokio::spawn(renewal.run());
+        write(&files, &next, &key);
+        assert!(matches!(said.recv().await, Ok(Event::CertificateRefused { .. })));
+        write(&files, &next, &its_key);
+        assert_eq!(said.recv().await, Ok(Event::CertificateRenewed));
+    }
+}

@@ -1,0 +1,136 @@
+//! A relay over WebSocket and TLS WebSocket, with real endpoints on both sides.
+// A test's unwrap is an assertion; clippy only sees that of functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use farhelm_core::identity::Identity;
+use farhelm_overlay::{Endpoint, Incoming, Multiaddr, Protocol, Route, Stream, Transport};
+use farhelm_relay::{Config, Event, Relay};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn identity(seed: u8) -> Identity {
+    Identity::from_seed(&[seed; 32])
+}
+
+fn on_loopback(form: &str) -> Config {
+    let listen: Vec<Multiaddr> = vec![format!("/ip4/127.0.0.1/tcp/0/{form}").parse().unwrap()];
+    Config { announce: listen.clone(), listen, ..Config::default() }
+}
+
+fn endpoint(seed: u8) -> farhelm_overlay::Config {
+    farhelm_overlay::Config { listen: Vec::new(), ..farhelm_overlay::Config::new(identity(seed)) }
+}
+
+/// A host with a reservation, that answers every stream with what it says.
+async fn host(seed: u8, relay: &Relay) -> Endpoint {
+    let (endpoint, mut incoming) = Endpoint::start(endpoint(seed)).unwrap();
+    let mut events = endpoint.events();
+    endpoint.set_relays(relay.multiaddrs().to_vec()).await.unwrap();
+    let reserved = async { while !matches!(events.recv().await, Ok(farhelm_overlay::Event::ReservationUp { .. })) {} };
+    tokio::time::timeout(PATIENCE, reserved).await.expect("never: a reservation");
+    tokio::spawn(async move {
+        while let Some(Incoming { stream, .. }) = incoming.recv().await {
+            tokio::spawn(async move {
+                let (mut read, mut write) = tokio::io::split(stream);
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            });
+        }
+    });
+    endpoint
+}
+
+/// A stream to `host` through the relay.
+async fn open(phone: &Endpoint, host: &Endpoint, relay: &Relay) -> Stream {
+    let leg = relay.multiaddrs()[0].clone();
+    let address = leg.with(Protocol::P2pCircuit).with(Protocol::P2p(host.node_id().to_peer_id()));
+    let path = phone.connect(host.node_id(), vec![address]).await.unwrap();
+    assert_eq!(path.transport, Transport::WebSocket);
+    phone.open(host.node_id(), Route::Relayed).await.unwrap().1
+}
+
+async fn echoes(stream: &mut Stream) {
+    let mut heard = vec![0; 100_000];
+    let said = vec![7; heard.len()];
+    let trip = async {
+        stream.write_all(&said).await.unwrap();
+        stream.flush().await.unwrap();
+        stream.read_exact(&mut heard).await.unwrap();
+    };
+    tokio::time::timeout(PATIENCE, trip).await.expect("never: the answer");
+    assert!(heard == said);
+}
+
+#[tokio::test]
+async fn a_circuit_goes_over_websocket() {
+    let relay = Relay::start(&identity(1), on_loopback("ws")).await.unwrap();
+    assert!(relay.multiaddrs()[0].iter().any(|part| matches!(part, Protocol::Ws(_))));
+    let host = host(2, &relay).await;
+    let (phone, _incoming) = Endpoint::start(endpoint(3)).unwrap();
+    echoes(&mut open(&phone, &host, &relay).await).await;
+}
+
+/// Writes a certificate for 127.0.0.1, its key, and what vouches for it.
+fn write_pair(directory: &Path, authority: &rcgen::CertifiedKey) {
+    let params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &authority.cert, &authority.key_pair).unwrap();
+    std::fs::write(directory.join("cert.pem"), certificate.pem()).unwrap();
+    std::fs::write(directory.join("key.pem"), key.serialize_pem()).unwrap();
+}
+
+fn authority() -> rcgen::CertifiedKey {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key_pair = rcgen::KeyPair::generate().unwrap();
+    rcgen::CertifiedKey { cert: params.self_signed(&key_pair).unwrap(), key_pair }
+}
+
+/// Where the child finds the certificate of the test around it.
+const DIRECTORY: &str = "FARHELM_TEST_TLS";
+
+/// The endpoints trust what the machine trusts, and a machine's list is set for a whole process: so this runs itself as
+/// a child.
+#[test]
+fn a_machines_own_authority_vouches_for_a_relay() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = authority();
+    write_pair(directory.path(), &authority);
+    let list = directory.path().join("authorities.pem");
+    std::fs::write(&list, authority.cert.pem()).unwrap();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture", "a_renewed_certificate_ends_no_circuit"])
+        .env("SSL_CERT_FILE", &list)
+        .env(DIRECTORY, directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "run by a_machines_own_authority_vouches_for_a_relay, with that authority"]
+async fn a_renewed_certificate_ends_no_circuit() {
+    let directory = std::path::PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
+    let pair = |name: &str| Some(directory.join(name));
+    let config = Config { tls_cert: pair("cert.pem"), tls_key: pair("key.pem"), ..on_loopback("tls/ws") };
+    let relay = Relay::start(&identity(11), config).await.unwrap();
+    let mut events = relay.events();
+    let (first, (phone, _incoming)) = (host(12, &relay).await, Endpoint::start(endpoint(13)).unwrap());
+    let mut stream = open(&phone, &first, &relay).await;
+    echoes(&mut stream).await;
+
+    // Of an authority nobody trusts: it shows who gets the new one.
+    write_pair(&directory, &authority());
+    let renewed = async { while events.recv().await.unwrap() != Event::CertificateRenewed {} };
+    tokio::time::timeout(PATIENCE, renewed).await.expect("never: the renewal");
+    echoes(&mut stream).await;
+    let (late, _incoming) = Endpoint::start(endpoint(14)).unwrap();
+    let address = relay.multiaddrs()[0].clone();
+    let refused = late.connect(relay.node_id(), vec![address]).await.unwrap_err().to_string();
+    assert!(refused.contains("certificate"), "{refused}");
+}
