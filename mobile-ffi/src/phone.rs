@@ -77,6 +77,17 @@ impl Phone {
         self.runtime.run(proving).await
     }
 
+    /// To be called when the app comes to the front or leaves it; at first it is in front. In front a dead connection is
+    /// noticed within seconds, else radio and battery are left alone.
+    pub async fn set_active(&self, active: bool) -> Result<(), CallError> {
+        let client = self.client.clone();
+        let setting = async move {
+            client.set_active(active).await;
+            Ok(())
+        };
+        self.runtime.run(setting).await
+    }
+
     /// To be called when the app or the device is awake again: nobody waits for a retry that was due meanwhile.
     pub async fn did_resume(&self) -> Result<(), CallError> {
         let client = self.client.clone();

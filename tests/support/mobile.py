@@ -95,6 +95,8 @@ async def the_corridor():
     assert path.direct or path.relay, path
     assert (await host.threads(10, None)).threads == []
 
+    await phone.set_active(False)
+    await phone.set_active(True)
     await phone.network_changed()
     await phone.did_resume()
     await host.live(A_MINUTE)

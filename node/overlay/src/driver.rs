@@ -462,7 +462,6 @@ impl Driver {
         let all = self.shared().paths.all();
         self.doubt(all);
         self.reservations.hurry(now);
-        self.emit(Event::NetworkChanged);
     }
 
     /// One of our own addresses came or went.
@@ -470,6 +469,7 @@ impl Driver {
         let now = Instant::now();
         if self.changed_at.is_some_and(|at| now >= at + CHANGE) {
             self.on_network_changed(now);
+            self.emit(Event::NetworkChanged);
         }
     }
 

@@ -235,7 +235,8 @@ pub enum Event {
     ListeningEnded(Multiaddr),
     /// Somebody saw us at this address.
     Observed(Multiaddr),
-    /// The machine has other addresses than before, or somebody said so: what stood may be dead, what wasn't may be there.
+    /// The machine has other addresses than before: what stood may be dead, what wasn't may be there. Not said again to
+    /// whoever said it ([`Endpoint::network_changed`]).
     NetworkChanged,
     /// A hole punch ended. Only the ends that dialled hear of a success.
     Punch {

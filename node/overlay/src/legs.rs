@@ -4,14 +4,14 @@
 //! DCUtR offers only addresses that somebody observed, as they are known when the relayed connection comes up. A node
 //! that joined its relay over TCP alone, or asked for a circuit before identify had answered, has nothing to offer and
 //! stays relayed. So a relay is dialled once over each transport it has an address for, and counts as ready when every
-//! leg that came up was identified, or a moment after the first was ([`GRACE`]).
+//! leg that came up was identified, or a moment after the first was ([`GRACE`]). IPv4 and IPv6 are legs of their own.
 //!
 //! ```text
 //!  (none) ──approach──▶ dialling ──identified──▶ ready ──last leg closed──▶ (none)
 //!                          └──every dial failed, or DEADLINE──▶ failed
 //! ```
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
@@ -66,7 +66,7 @@ impl Legs {
             None => {
                 self.relays.insert(relay, Relay { legs: HashMap::new(), ready: false, until: now + DEADLINE });
                 let dials = by_transport(addresses);
-                self.outputs.extend(dials.map(|addresses| Output::Dial { relay, addresses }));
+                self.outputs.extend(dials.into_iter().map(|addresses| Output::Dial { relay, addresses }));
             }
         }
     }
@@ -141,11 +141,20 @@ impl Legs {
     }
 }
 
-/// One group of addresses a transport; one attempt each, so that no transport's success cancels the other's.
-fn by_transport(addresses: &[Multiaddr]) -> impl Iterator<Item = Vec<Multiaddr>> {
-    let (udp, rest): (Vec<_>, Vec<_>) =
-        addresses.iter().cloned().partition(|a| a.iter().any(|part| matches!(part, Protocol::Udp(_))));
-    [udp, rest].into_iter().filter(|group| !group.is_empty())
+/// One group of addresses a transport and family of addresses; one attempt each, so that no group's success cancels
+/// another's: who is seen over IPv6 too can be punched through to over IPv6.
+fn by_transport(addresses: &[Multiaddr]) -> Vec<Vec<Multiaddr>> {
+    let kind = |address: &Multiaddr| {
+        let has = |wanted: fn(&Protocol<'_>) -> bool| address.iter().any(|part| wanted(&part));
+        let udp = has(|part| matches!(part, Protocol::Udp(_)));
+        let six = has(|part| matches!(part, Protocol::Ip6(_) | Protocol::Dns6(_)));
+        (udp, six)
+    };
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for address in addresses {
+        groups.entry(kind(address)).or_default().push(address.clone());
+    }
+    groups.into_values().collect()
 }
 
 #[cfg(test)]
@@ -194,6 +203,19 @@ mod tests {
         assert_eq!(world.outputs(), [Output::Ready(world.relay)]);
         world.legs.approach(world.relay, &[], world.now);
         assert_eq!(world.outputs(), [Output::Ready(world.relay)], "and stays so");
+    }
+
+    #[test]
+    fn every_family_of_addresses_is_a_leg() {
+        let list = |texts: &[&str]| -> Vec<Multiaddr> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+        let groups = by_transport(&list(&[
+            "/ip4/192.0.2.1/tcp/1",
+            "/ip6/2001:db8::1/tcp/1",
+            "/dns4/relay.example/tcp/1",
+            "/ip4/192.0.2.1/udp/1/quic-v1",
+            "/ip6/2001:db8::1/udp/1/quic-v1",
+        ]));
+        assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1, 1]);
     }
 
     #[test]

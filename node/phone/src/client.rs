@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use farhelm_core::audit::Head;
@@ -16,13 +16,14 @@ use farhelm_store::journal::Change;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::attach::{Attached, Us};
 use crate::connection::Connection;
 use crate::host::Host;
 use crate::kept::{Broken, Kept};
 use crate::key_store::KeyStore;
-use crate::network::admission;
+use crate::network::{Network, admission};
 use crate::pairing::{PairError, Pairing};
 use crate::records::{self, Record, Records, clipped};
 use crate::supervisor::{Supervisor, outlets};
@@ -117,6 +118,25 @@ struct Inner {
     records: Records,
     journal: Arc<Journal>,
     hosts: Mutex<HashMap<NodeId, Supervised>>,
+    /// It holds the network, so it ends with this.
+    following: OnceLock<AbortOnDropHandle<()>>,
+}
+
+impl Inner {
+    /// Has every host's task prove what it has, or try again.
+    async fn try_anew(&self) {
+        let hosts: Vec<_> = self.hosts.lock().await.values().map(|supervised| supervised.host.clone()).collect();
+        futures::future::join_all(hosts.iter().map(Host::network_changed)).await;
+    }
+}
+
+/// Tries anew whenever this device's addresses change, for as long as there is a client.
+async fn follow_network(network: Arc<dyn Network>, client: Weak<Inner>) {
+    loop {
+        network.changes().await;
+        let Some(client) = client.upgrade() else { return };
+        client.try_anew().await;
+    }
 }
 
 struct Supervised {
@@ -150,11 +170,16 @@ impl Client {
         // Nobody opens streams to a phone: without their receiver, such streams are reset.
         let (endpoint, _) = Endpoint::start(farhelm_overlay::Config { listen, admission, ..usual })?;
         let us = Us { network: Arc::new(endpoint), identity, device_name: clipped(&config.device_name) };
-        Ok(Self::with(us, records, journal))
+        let client = Self::with(us, records, journal);
+        // Whoever opens one looks at it, until they say otherwise.
+        client.set_active(true).await;
+        let following = tokio::spawn(follow_network(client.0.us.network.clone(), Arc::downgrade(&client.0)));
+        let _ = client.0.following.set(AbortOnDropHandle::new(following));
+        Ok(client)
     }
 
     pub(crate) fn with(us: Us, records: Records, journal: Arc<Journal>) -> Self {
-        Self(Arc::new(Inner { us, records, journal, hosts: Mutex::default() }))
+        Self(Arc::new(Inner { us, records, journal, hosts: Mutex::default(), following: OnceLock::new() }))
     }
 
     /// This phone's key, which is also its peer id.
@@ -225,10 +250,17 @@ impl Client {
         Ok(was_broken)
     }
 
-    /// The device's network changed: every connection is proven or made anew, at once.
+    /// Whether somebody looks at the screen; so it is at first. Then a dead connection is noticed within 5 s, else at its
+    /// next use or half a minute later: radio and battery are left alone.
+    pub async fn set_active(&self, active: bool) {
+        self.0.us.network.set_active(active).await;
+    }
+
+    /// The device's network changed: every connection is proven or made anew, at once. Where the operating system tells a
+    /// program of its addresses, a change of them is noticed without this.
     pub async fn network_changed(&self) {
-        let hosts: Vec<_> = self.0.hosts.lock().await.values().map(|supervised| supervised.host.clone()).collect();
-        futures::future::join_all(hosts.iter().map(Host::network_changed)).await;
+        self.0.us.network.network_changed().await;
+        self.0.try_anew().await;
     }
 
     /// The device, or the app, is awake again: what was connected before may be long gone, and nobody has waited

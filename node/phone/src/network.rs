@@ -42,6 +42,15 @@ pub(crate) trait Network: Send + Sync + 'static {
     /// Closes a connection that turned out dead.
     async fn discard(&self, connection: ConnectionId);
 
+    /// Whether somebody looks at the screen: how soon a dead connection is noticed.
+    async fn set_active(&self, active: bool);
+
+    /// The device's network changed: what is dead is to be noticed at once.
+    async fn network_changed(&self);
+
+    /// Waits until the device's addresses have changed.
+    async fn changes(&self);
+
     /// The hosts that may call this phone: hole punching needs them to.
     async fn admit(&self, hosts: Vec<NodeId>);
 
@@ -111,6 +120,25 @@ impl Network for Endpoint {
 
     async fn discard(&self, connection: ConnectionId) {
         let _ = self.close_connection(connection).await;
+    }
+
+    async fn set_active(&self, active: bool) {
+        let _ = Self::set_active(self, active).await;
+    }
+
+    async fn network_changed(&self) {
+        let _ = Self::network_changed(self).await;
+    }
+
+    async fn changes(&self) {
+        let mut events = self.events();
+        loop {
+            match events.recv().await {
+                Ok(Event::NetworkChanged) | Err(RecvError::Lagged(_)) => return,
+                Ok(_) => {}
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
+        }
     }
 
     async fn admit(&self, hosts: Vec<NodeId>) {

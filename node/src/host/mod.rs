@@ -237,6 +237,8 @@ impl Host {
         let (app_server, endpoint) = (self.app_server.state(), self.endpoint.clone());
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(about::describe(publish, app_server, endpoint)));
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(self.settings.clone().follow()));
+        let (working, endpoint) = (self.bridge.working(), self.endpoint.clone());
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(follow_work(working, endpoint)));
         let (settings, codex) = (self.settings.clone(), self.app_server.state());
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(follow_codex(settings, codex)));
     }
@@ -320,6 +322,16 @@ impl Host {
         let _ = tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await;
         self.endpoint.shutdown().await;
         self.app_server.shutdown().await;
+    }
+}
+
+/// While a turn is under way, somebody waits for it or is waited for: dead connections are to be noticed at once.
+async fn follow_work(mut working: watch::Receiver<bool>, endpoint: Endpoint) {
+    loop {
+        let is_working = *working.borrow_and_update();
+        if endpoint.set_active(is_working).await.is_err() || working.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -97,6 +97,14 @@ impl Network for Pipes {
 
     async fn discard(&self, _: ConnectionId) {}
 
+    async fn set_active(&self, _: bool) {}
+
+    async fn network_changed(&self) {}
+
+    async fn changes(&self) {
+        std::future::pending().await
+    }
+
     async fn admit(&self, _: Vec<NodeId>) {}
 
     async fn shutdown(&self) {}
