@@ -21,6 +21,7 @@ use crate::paths::{Path, Paths};
 use crate::probe::Pace;
 use crate::reservations::State;
 use crate::streams::{self, Stream};
+use crate::surroundings::{PER_PEER, Surroundings};
 use crate::transport::Transports;
 use crate::{addresses, swarm};
 
@@ -302,6 +303,21 @@ impl Status {
         addresses.sort_by_key(rank);
         addresses
     }
+
+    /// Where a peer may try to reach this node directly: its own addresses, and where others saw it, which is what leads
+    /// through a NAT that lets anybody in, or a forwarded port.
+    pub fn candidates(&self) -> Vec<Multiaddr> {
+        let mut candidates = self.direct_addresses();
+        let seen =
+            self.observed.iter().rev().filter(|address| addresses::ip(address).is_some_and(addresses::is_global));
+        for address in seen {
+            if !candidates.contains(address) {
+                candidates.push(address.clone());
+            }
+        }
+        candidates.truncate(PER_PEER);
+        candidates
+    }
 }
 
 /// What the handles read and the task writes.
@@ -375,6 +391,16 @@ impl Endpoint {
         self.0.commands.send(command).await.map_err(|_| ConnectError::Stopped)?;
         // The task's calls have a deadline of their own.
         answer.await.map_err(|_| ConnectError::Stopped)?
+    }
+
+    /// Those of the addresses that `peer` told of itself that are worth dialling from here ([`Surroundings`]).
+    pub fn worth_dialling(&self, peer: NodeId, told: impl IntoIterator<Item = Multiaddr>) -> Vec<Multiaddr> {
+        Surroundings::now().select(told, self.is_over_loopback(peer))
+    }
+
+    /// Whether a connection to `peer` goes over loopback.
+    pub fn is_over_loopback(&self, peer: NodeId) -> bool {
+        self.paths(peer).iter().any(|path| addresses::ip(&path.remote).is_some_and(|ip| ip.is_loopback()))
     }
 
     /// Opens a stream to `peer` on the connection that `route` chooses now. Takes 10 s at most.

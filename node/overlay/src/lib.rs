@@ -17,6 +17,7 @@
 //! | `legs`, `reservations` | the way to relays, and the circuit reservations held on them |
 //! | `calls` | attempts to reach a peer |
 //! | [`paths`] | every connection to a peer, and which of them is best |
+//! | [`surroundings`] | which of a peer's own addresses are worth dialling from here |
 //! | [`channel`] | the encrypted session over whatever path is best |
 //! | `faults` | points at which tests have things go wrong; only with that feature |
 //!
@@ -35,6 +36,7 @@ pub mod paths;
 pub mod probe;
 mod reservations;
 pub mod streams;
+pub mod surroundings;
 mod swarm;
 pub mod transport;
 pub mod websocket;

@@ -1,7 +1,11 @@
 //! The seam to the overlay: what a phone needs of it, so that everything above also runs over pipes in tests.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use farhelm_core::identity::NodeId;
+use farhelm_overlay::addresses;
+use farhelm_overlay::surroundings::Surroundings;
 use farhelm_overlay::{Admission, ConnectError, ConnectionId, Endpoint, Event, Multiaddr, OpenError, Route};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::broadcast::error::RecvError;
@@ -33,8 +37,17 @@ pub(crate) trait Network: Send + Sync + 'static {
     /// A stream on a direct connection that is there.
     async fn reach_directly(&self, host: NodeId) -> Result<Reached, Unreachable>;
 
-    /// Tries `addresses`, and waits until a direct connection is there, whoever made it.
-    async fn direct(&self, host: NodeId, addresses: Vec<Multiaddr>);
+    /// Tries `addresses`, and waits until a direct connection is there, whoever made it. `false`: not within `patience`.
+    async fn direct(&self, host: NodeId, addresses: Vec<Multiaddr>, patience: Duration) -> bool;
+
+    /// Where the host may try to reach this phone directly.
+    fn candidates(&self) -> Vec<Multiaddr>;
+
+    /// Whether a connection to the host goes over loopback.
+    fn is_over_loopback(&self, host: NodeId) -> bool;
+
+    /// Lets every connection to the host go but this one.
+    async fn keep_only(&self, host: NodeId, connection: ConnectionId);
 
     /// Whether a connection to the host is there now.
     fn has_path(&self, host: NodeId) -> bool;
@@ -69,7 +82,9 @@ impl Network for Endpoint {
         let mut failure = Unreachable(Vec::new());
         for _ in 0..PATHS {
             if self.paths(host).is_empty() {
-                self.connect(host, addresses.clone()).await?;
+                // Loopback was remembered only of a host that was reached over it.
+                let addresses = dialled(addresses.clone(), |direct| Surroundings::now().select(direct, true));
+                self.connect(host, addresses).await?;
             }
             let best = self.paths(host).first().map(|path| path.connection);
             match self.open(host, Route::Best).await {
@@ -89,10 +104,11 @@ impl Network for Endpoint {
         Ok(Reached { stream: Box::new(stream), path })
     }
 
-    async fn direct(&self, host: NodeId, addresses: Vec<Multiaddr>) {
+    async fn direct(&self, host: NodeId, addresses: Vec<Multiaddr>, patience: Duration) -> bool {
         // Subscribed before looking, so that nothing falls in between.
         let mut events = self.events();
         let is_there = || self.paths(host).iter().any(farhelm_overlay::Path::is_direct);
+        let addresses = dialled(addresses, |direct| self.worth_dialling(host, direct));
         let dialled = async {
             if !is_there() && !addresses.is_empty() {
                 let _ = self.dial(host, addresses).await;
@@ -101,16 +117,29 @@ impl Network for Endpoint {
         };
         let appeared = async {
             while !is_there() {
-                match events.recv().await {
-                    Ok(Event::PathUp(_)) | Err(RecvError::Lagged(_)) => {}
-                    Ok(_) => {}
-                    Err(RecvError::Closed) => std::future::pending().await,
+                if let Err(RecvError::Closed) = events.recv().await {
+                    std::future::pending::<()>().await;
                 }
             }
         };
         tokio::select! {
-            () = dialled => {}
-            () = appeared => {}
+            () = dialled => false,
+            () = appeared => true,
+            () = tokio::time::sleep(patience) => false,
+        }
+    }
+
+    fn candidates(&self) -> Vec<Multiaddr> {
+        self.status().candidates()
+    }
+
+    fn is_over_loopback(&self, host: NodeId) -> bool {
+        Self::is_over_loopback(self, host)
+    }
+
+    async fn keep_only(&self, host: NodeId, connection: ConnectionId) {
+        for other in self.paths(host).iter().filter(|path| path.connection != connection) {
+            self.discard(other.connection).await;
         }
     }
 
@@ -148,6 +177,12 @@ impl Network for Endpoint {
     async fn shutdown(&self) {
         self.clone().shutdown().await;
     }
+}
+
+/// The circuits among the addresses as they are, and of the others those that are worth it.
+fn dialled(addresses: Vec<Multiaddr>, worth: impl FnOnce(Vec<Multiaddr>) -> Vec<Multiaddr>) -> Vec<Multiaddr> {
+    let (circuits, direct): (Vec<_>, Vec<_>) = addresses.into_iter().partition(addresses::is_relayed);
+    circuits.into_iter().chain(worth(direct)).collect()
 }
 
 impl From<ConnectError> for Unreachable {

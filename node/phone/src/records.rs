@@ -13,7 +13,7 @@ use farhelm_core::policy::Entitlement;
 use farhelm_core::session::PairingSecret;
 use farhelm_core::wire::envelope::HostState;
 use farhelm_core::wire::{cbor, limits};
-use farhelm_overlay::{Multiaddr, Protocol};
+use farhelm_overlay::{Multiaddr, Protocol, addresses};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use tokio::time::timeout;
@@ -88,11 +88,19 @@ impl Record {
         }
     }
 
-    /// Every address worth dialling: circuits through each relay, and direct ones.
+    /// Every address that is known: circuits through each relay, and direct ones.
     pub(crate) fn addresses(&self) -> Vec<Multiaddr> {
-        let host = Protocol::P2p(self.host.to_peer_id());
         let circuits = self.relays.iter().map(|relay| relay.clone().with(Protocol::P2pCircuit));
-        circuits.chain(self.direct.iter().cloned()).map(|address| address.with(host.clone())).collect()
+        circuits.map(|circuit| self.of_host(circuit)).chain(self.direct_addresses()).collect()
+    }
+
+    /// Those where nobody is in between.
+    pub(crate) fn direct_addresses(&self) -> Vec<Multiaddr> {
+        self.direct.iter().map(|address| self.of_host(address.clone())).collect()
+    }
+
+    fn of_host(&self, address: Multiaddr) -> Multiaddr {
+        address.with(Protocol::P2p(self.host.to_peer_id()))
     }
 
     /// The secrets to resume with, in the order in which to try them.
@@ -125,13 +133,14 @@ impl Record {
     }
 
     /// Takes over where the host says it can be reached, and what it allows. An empty list of addresses says "not
-    /// now", not "never again".
-    pub(crate) fn learn(&mut self, state: &HostState) -> bool {
+    /// now", not "never again". Loopback is remembered of a host only that was reached over it.
+    pub(crate) fn learn(&mut self, state: &HostState, over_loopback: bool) -> bool {
         let host = self.host.to_peer_id();
         let relays =
             readable(&state.relays, |address| matches!(address.iter().last(), Some(Protocol::P2p(p)) if p != host));
-        let direct =
-            readable(&state.direct, |a| !a.iter().any(|p| matches!(p, Protocol::P2p(_) | Protocol::P2pCircuit)));
+        let is_loopback = |a: &Multiaddr| addresses::ip(a).is_some_and(|ip| ip.is_loopback());
+        let is_direct = |a: &Multiaddr| !a.iter().any(|p| matches!(p, Protocol::P2p(_) | Protocol::P2pCircuit));
+        let direct = readable(&state.direct, |a| is_direct(a) && (over_loopback || !is_loopback(a)));
         let before = (self.relays.clone(), self.direct.clone(), self.entitlement.clone());
         self.entitlement = Some(bounded(&state.entitlement));
         if !relays.is_empty() {
@@ -404,7 +413,7 @@ mod tests {
     #[test]
     fn an_empty_list_of_relays_forgets_none() {
         let mut record = record();
-        assert!(!record.learn(&state(&[], &[])));
+        assert!(!record.learn(&state(&[], &[]), false));
         assert_eq!(record.relays.len(), 1);
     }
 
@@ -414,9 +423,21 @@ mod tests {
         let itself = format!("/ip4/192.0.2.9/tcp/1/p2p/{}", host());
         let long = format!("/dns/{}/tcp/1", "a".repeat(600));
         let circuit = format!("{}/p2p-circuit", record.relays[0]);
-        assert!(!record.learn(&state(&["nonsense", &itself, "/ip4/192.0.2.9/tcp/1"], &[&long, &circuit, "nonsense"])));
-        assert!(record.learn(&state(&[], &["/ip4/198.51.100.1/tcp/9"])));
+        assert!(
+            !record
+                .learn(&state(&["nonsense", &itself, "/ip4/192.0.2.9/tcp/1"], &[&long, &circuit, "nonsense"]), false)
+        );
+        assert!(record.learn(&state(&[], &["/ip4/198.51.100.1/tcp/9"]), false));
         assert_eq!(record.direct, ["/ip4/198.51.100.1/tcp/9".parse().unwrap()]);
+    }
+
+    #[test]
+    fn loopback_is_remembered_only_of_a_host_that_was_reached_over_it() {
+        let (mut record, told) = (record(), state(&[], &["/ip4/127.0.0.1/tcp/22", "/ip4/198.51.100.1/tcp/9"]));
+        record.learn(&told, false);
+        assert_eq!(record.direct, ["/ip4/198.51.100.1/tcp/9".parse().unwrap()]);
+        record.learn(&told, true);
+        assert_eq!(record.direct.len(), 2);
     }
 
     #[tokio::test]
@@ -425,7 +446,7 @@ mod tests {
         let folders = (0..100).map(|n| format!("/{n}/{}", "x".repeat(FOLDER - 10))).chain(["y".repeat(FOLDER + 1)]);
         let entitlement = Entitlement { right: Right::Operator, folders: folders.rev().collect(), until_ms: Some(7) };
         let state = HostState { entitlement: entitlement.clone(), ..state(&[], &[]) };
-        assert!(record.learn(&state) && !record.learn(&state), "news once");
+        assert!(record.learn(&state, false) && !record.learn(&state, false), "news once");
         let kept = Entitlement { folders: entitlement.folders[1..=FOLDERS].to_vec(), ..entitlement };
         let (records, _) = Records::open(Arc::new(Memory::default())).await.unwrap();
         records.put(&record).await.unwrap();

@@ -12,7 +12,9 @@ pub(super) async fn describe(publish: watch::Sender<HostState>, mut codex: watch
     let mut events = endpoint.events();
     loop {
         let state = codex_state(&codex.borrow_and_update());
-        let (relays, direct) = invitation::Addresses::of(&endpoint.status()).to_text();
+        let status = endpoint.status();
+        let (relays, _) = invitation::Addresses::of(&status).to_text();
+        let direct: Vec<_> = status.candidates().iter().map(ToString::to_string).collect();
         publish.send_if_modified(|about| {
             let before = about.clone();
             (about.codex, about.relays, about.direct) = (state, relays, direct);

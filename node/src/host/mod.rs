@@ -32,6 +32,7 @@ pub mod audit;
 pub mod awake;
 mod backoff;
 pub mod bridge;
+mod callback;
 pub mod control;
 pub mod desk;
 pub mod devices;
@@ -66,6 +67,7 @@ use app_server::{AppServer, Source, State};
 use audit::Recorder;
 use awake::Awake;
 use bridge::{Access, Bridge};
+use callback::Callback;
 use desk::Desks;
 use devices::Devices;
 use door::Door;
@@ -230,6 +232,7 @@ impl Host {
             access,
             vouched,
             endpoint: self.endpoint.clone(),
+            callback: Callback::default(),
         };
         self.tasks.spawn(sessions.run(incoming, self.stop.clone()));
         let (devices, endpoint) = (self.devices.clone(), self.endpoint.clone());

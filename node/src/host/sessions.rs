@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::{Recorder, of_the_desk};
 use super::bridge::{Access, Bridge};
+use super::callback::Callback;
 use super::desk::{Desks, Event, Verdict};
 use super::devices::{self, Devices};
 use super::logs::{self, Logs, Path};
@@ -90,8 +91,10 @@ pub struct Sessions {
     pub vouched: Vouched,
     /// What is done at the desk is recorded.
     pub recorder: Recorder,
-    /// To keep an invited stranger's connection.
+    /// To keep an invited stranger's connection, and to call phones back.
     pub endpoint: Endpoint,
+    /// Phones that are called back.
+    pub(super) callback: Callback,
 }
 
 impl Sessions {
@@ -315,6 +318,7 @@ impl Sessions {
                     Ok(Envelope::Ack(ack)) => path.ack(ack).await,
                     Ok(Envelope::Request(request)) => reads.answer(request, device, &self.remote, channel.sender()),
                     Ok(Envelope::Watch(watch)) => attached.watch(watch.threads).await,
+                    Ok(Envelope::Reachable(told)) => self.callback.call(&self.endpoint, device, &told.addresses),
                     Ok(Envelope::RevocationEpoch(shown)) => self.meet(device, &shown).await,
                     Ok(_) => tracing::debug!(%device, "an envelope that only hosts send, or that belongs into the log"),
                     Err(error) => {

@@ -33,6 +33,8 @@ pub enum Envelope {
     Answers(Answers),
     /// Phone → host: where this phone stands; the first thing on every path.
     Attach(Attach),
+    /// Phone → host: where this phone may be reached directly.
+    Reachable(Reachable),
     /// Host → phone: the answer to a request.
     Response(Response),
     /// Host → phone: what Codex reports about a followed thread, or about all.
@@ -177,6 +179,13 @@ pub struct TurnEnded {
 pub struct Watch {
     /// Thread ids; at most 64 are kept.
     pub threads: Vec<String>,
+}
+
+/// Where a phone may be reached directly, while its session is relayed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reachable {
+    /// Multiaddrs without `/p2p`; the first 16 are looked at.
+    pub addresses: Vec<String>,
 }
 
 /// The answer to a [`Request`].
@@ -366,6 +375,7 @@ impl Envelope {
             Self::Decision(body) => encode(3, body),
             Self::Answers(body) => encode(4, body),
             Self::Attach(body) => encode(5, body),
+            Self::Reachable(body) => encode(6, body),
             Self::Response(body) => encode(16, body),
             Self::Notification(body) => encode(17, body),
             Self::Host(body) => encode(18, body),
@@ -407,6 +417,7 @@ impl Envelope {
             3 => Self::Decision(read(&body)?),
             4 => Self::Answers(read(&body)?),
             5 => Self::Attach(read(&body)?),
+            6 => Self::Reachable(read(&body)?),
             16 => Self::Response(read(&body)?),
             17 => Self::Notification(read(&body)?),
             18 => Self::Host(read(&body)?),

@@ -19,6 +19,7 @@ use libp2p::core::upgrade::DeniedUpgrade;
 use libp2p::core::{ConnectedPoint, Endpoint, Multiaddr};
 use libp2p::swarm::behaviour::ConnectionEstablished;
 use libp2p::swarm::derive_prelude::Either;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, ListenUpgradeError};
 use libp2p::swarm::handler::{DialUpgradeError, FullyNegotiatedOutbound, SendWrapper};
 use libp2p::swarm::{
@@ -31,6 +32,7 @@ use tokio::time::Sleep;
 use super::gate::{Change, Gate, Source, Standing};
 use super::{Admission, Limits, Refusal};
 use crate::addresses;
+use crate::surroundings::Surroundings;
 
 /// What only known peers get.
 #[derive(NetworkBehaviour)]
@@ -60,6 +62,8 @@ pub(crate) struct Door {
     kept: HashSet<PeerId>,
     /// Where the connections lead, to judge what their peers claim to have observed.
     remotes: HashMap<ConnectionId, IpAddr>,
+    /// Dials of DCUtR's that the swarm hasn't begun, at addresses that the peer named.
+    punches: HashSet<ConnectionId>,
     /// An observation that can't be true; identify reports it as a candidate right after.
     disbelieved: Option<IpAddr>,
     refused: u64,
@@ -79,6 +83,7 @@ impl Door {
             peers: HashMap::new(),
             kept: HashSet::new(),
             remotes: HashMap::new(),
+            punches: HashSet::new(),
             disbelieved: None,
             refused: 0,
             actions: VecDeque::new(),
@@ -196,9 +201,36 @@ impl Door {
                 tracing::debug!(%address, "ignoring an implausible observed address");
                 return None;
             }
+            // The relay client dials whom we aren't connected to, by the address that we gave it.
+            ToSwarm::Dial { opts } if self.peers.values().any(|peer| opts.get_peer_id() == Some(*peer)) => {
+                self.punches.insert(opts.connection_id());
+            }
             _ => {}
         }
         Some(action.map_in(In::Inner))
+    }
+
+    /// Holds a hole punch against what may be dialled at all. What the peer named besides is left out: libp2p lets nobody
+    /// change a dial, so this one is denied and another takes its place.
+    fn check_punch(
+        &mut self,
+        peer: Option<PeerId>,
+        named: &[Multiaddr],
+        role: Endpoint,
+    ) -> Result<(), ConnectionDenied> {
+        let over_loopback = self.remotes.values().any(IpAddr::is_loopback);
+        let worth = Surroundings::now().select(named.iter().cloned(), over_loopback);
+        if worth.len() == named.len() {
+            return Ok(());
+        }
+        if let Some(peer) = peer.filter(|_| !worth.is_empty()) {
+            let opts = DialOpts::peer_id(peer).addresses(worth).condition(PeerCondition::Always);
+            let opts = if role.is_listener() { opts.override_role() } else { opts };
+            self.actions.push_back(ToSwarm::Dial { opts: opts.build() });
+        }
+        self.refused += 1;
+        tracing::info!(peer = ?peer, refusal = %Refusal::Address, "hole punch refused");
+        Err(ConnectionDenied::new(Refusal::Address))
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) {
@@ -262,6 +294,9 @@ impl NetworkBehaviour for Door {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        if self.punches.remove(&id) {
+            self.check_punch(peer, addresses, role)?;
+        }
         self.details.handle_pending_outbound_connection(id, peer, addresses, role)
     }
 

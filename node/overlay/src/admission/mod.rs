@@ -79,6 +79,9 @@ pub enum Refusal {
     /// Too many strangers are connected from there.
     #[error("too many strangers at a time from one place")]
     Source,
+    /// A peer wants to be dialled where nobody is to be.
+    #[error("the peer names an address that is not to be dialled from here")]
+    Address,
     /// A revoked device within a minute of its last visit.
     #[error("the device was revoked and has been here a moment ago")]
     Revoked,

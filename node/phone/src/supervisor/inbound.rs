@@ -45,7 +45,7 @@ impl Supervisor {
 
     fn on_host(&mut self, state: HostState) {
         let direct = self.record.direct.clone();
-        self.unsaved |= self.record.learn(&state);
+        self.unsaved |= self.record.learn(&state, self.us.network.is_over_loopback(self.record.host));
         if direct != self.record.direct {
             self.watch_for_direct(Duration::ZERO);
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use farhelm_core::wire::Envelope;
-use farhelm_core::wire::envelope::CloseReason;
+use farhelm_core::wire::envelope::{CloseReason, Reachable};
 use farhelm_overlay::channel;
 use futures::FutureExt;
 use tokio::time::Instant;
@@ -18,8 +18,12 @@ use crate::error::Error;
 
 /// How long an old line may still answer after the session moved.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long a failed move to a direct path isn't tried again.
-const NEXT_MOVE: Duration = Duration::from_secs(30);
+/// How long a direct path is waited for before it is tried anew, at first and at the most: NATs and networks change, and
+/// many pairs stay relayed for good.
+const FIRST_TRY: Duration = Duration::from_secs(30);
+const LAST_TRY: Duration = Duration::from_secs(600);
+/// How long a direct path must have carried the session until the others are let go. Whoever drains one has had its time.
+const PROVEN: Duration = Duration::from_secs(15);
 /// How long to leave the host to another program that took our place.
 const REPLACED: Duration = Duration::from_secs(5);
 /// A line that didn't live for so long isn't replaced at once.
@@ -70,7 +74,7 @@ impl Supervisor {
             Err(Failure::Removed(tombstone)) => self.on_removed(tombstone.revoked_at_ms),
             // The line lives on; moving it is tried again later.
             Err(Failure::Away(_)) if aim == Some(Aim::Direct) && self.line.is_some() => {
-                self.watch_for_direct(NEXT_MOVE);
+                self.watch_for_direct(FIRST_TRY);
             }
             Err(Failure::Away(why)) => {
                 self.drop_line();
@@ -87,7 +91,9 @@ impl Supervisor {
         self.retry_at = None;
         self.lines += 1;
         let since = Instant::now();
-        let line = Line { id: self.lines, channel, path: Path::of(&path), watched, counted: (0, 0), met: false, since };
+        let (id, counted, connection) = (self.lines, (0, 0), path.connection);
+        let (path, met, settled, tries) = (Path::of(&path), false, false, 0);
+        let line = Line { id, channel, connection, path, watched, counted, met, since, settled, tries };
         if let Some(old) = self.line.replace(line) {
             self.drain(old);
         }
@@ -99,23 +105,44 @@ impl Supervisor {
         self.send_all();
     }
 
+    /// While the session is relayed: dials the host where it says it is, and has it dial us.
     pub(super) fn watch_for_direct(&mut self, after: Duration) {
-        let relayed = self.line.as_ref().is_some_and(|line| !line.path.is_direct());
-        self.direct = relayed.then(|| {
-            let (network, host, addresses) = (self.us.network.clone(), self.record.host, self.record.direct.clone());
-            async move {
-                tokio::time::sleep(after).await;
-                network.direct(host, addresses).await;
-            }
-            .boxed()
-        });
+        let Some(line) = self.line.as_ref().filter(|line| !line.path.is_direct()) else { return self.direct = None };
+        let patience = FIRST_TRY.saturating_mul(1 << line.tries.min(10)).min(LAST_TRY);
+        // Later a new circuit comes with it, as holes are punched once for each.
+        let addresses = if line.tries == 0 { self.record.direct_addresses() } else { self.record.addresses() };
+        let (network, host, sender) = (self.us.network.clone(), self.record.host, line.channel.sender());
+        let direct = async move {
+            tokio::time::sleep(after).await;
+            let candidates = network.candidates().iter().map(ToString::to_string).collect();
+            let _ = sender.offer(Envelope::Reachable(Reachable { addresses: candidates }));
+            network.direct(host, addresses, patience).await
+        };
+        self.direct = Some(direct.boxed());
     }
 
-    pub(super) fn on_direct(&mut self) {
+    pub(super) fn on_direct(&mut self, is_there: bool) {
         self.direct = None;
-        if self.attempt.is_none() && !self.attempting {
+        if !is_there {
+            if let Some(line) = &mut self.line {
+                line.tries += 1;
+            }
+            self.watch_for_direct(Duration::ZERO);
+        } else if self.attempt.is_none() && !self.attempting {
             self.start_attempt(Aim::Direct);
         }
+    }
+
+    /// Once a direct path has proven itself, whatever else leads to the host is let go: the relayed path, and what both
+    /// sides dialled at once. Only this side does, as it is the one that chooses what the session runs on.
+    fn settle(&mut self) {
+        let Some(line) = &mut self.line else { return };
+        if line.settled || !line.met || !line.path.is_direct() || line.since.elapsed() < PROVEN {
+            return;
+        }
+        line.settled = true;
+        let (network, host, connection) = (self.us.network.clone(), self.record.host, line.connection);
+        tokio::spawn(async move { network.keep_only(host, connection).await });
     }
 
     pub(super) fn on_received(&mut self, received: Result<Envelope, channel::Error>) {
@@ -239,6 +266,7 @@ impl Supervisor {
 
     /// Brings what the handles see up to date.
     pub(super) fn refresh(&mut self) {
+        self.settle();
         let Some(mut line) = self.line.take() else { return };
         let traffic = line.channel.traffic();
         line.path.round_trip = traffic.round_trip().or(line.path.round_trip);

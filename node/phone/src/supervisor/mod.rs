@@ -29,6 +29,7 @@ use farhelm_core::codex::approval::Approval;
 use farhelm_core::codex::question::Question;
 use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{CloseReason, HostState, Watch};
+use farhelm_overlay::ConnectionId;
 use farhelm_overlay::channel::Channel;
 use farhelm_store::Journal;
 use futures::FutureExt;
@@ -127,6 +128,11 @@ struct Line {
     since: Instant,
     /// The host has said where it stands: its first word.
     met: bool,
+    connection: ConnectionId,
+    /// Relayed: how often a direct path was tried in vain.
+    tries: u32,
+    /// Direct: the other connections were let go.
+    settled: bool,
 }
 
 type Attempt = BoxFuture<'static, Result<Attached, Failure>>;
@@ -158,8 +164,8 @@ pub(crate) struct Supervisor {
     line: Option<Line>,
     draining: Option<(Line, Instant)>,
     attempt: Option<(Aim, Attempt)>,
-    /// Resolves when a direct path has appeared; only while the line is relayed.
-    direct: Option<BoxFuture<'static, ()>>,
+    /// Says whether a direct path has appeared, in its time; only while the line is relayed.
+    direct: Option<BoxFuture<'static, bool>>,
     retry_at: Option<Instant>,
     refresh_at: Instant,
     backoff: Backoff,
@@ -236,7 +242,7 @@ impl Supervisor {
                     self.on_attempted(result);
                 }
                 Some(written) = OptionFuture::from(self.writing.as_mut()) => self.on_written(written),
-                Some(()) = OptionFuture::from(self.direct.as_mut()) => self.on_direct(),
+                Some(is_there) = OptionFuture::from(self.direct.as_mut()) => self.on_direct(is_there),
                 Some(()) = OptionFuture::from(self.saving.as_mut()) => self.saving = None,
                 () = sleep_until(deadline) => self.on_time(),
             }

@@ -47,6 +47,8 @@ struct Pipes {
     arrivals: mpsc::Sender<Arrival>,
     reachable: watch::Sender<bool>,
     direct: watch::Sender<bool>,
+    /// The connection beside which all others were let go.
+    kept: watch::Sender<Option<ConnectionId>>,
     count: AtomicUsize,
 }
 
@@ -87,8 +89,21 @@ impl Network for Pipes {
         if *self.direct.borrow() { Ok(self.open().await) } else { Err(Unreachable(Vec::new())) }
     }
 
-    async fn direct(&self, _: NodeId, _: Vec<Multiaddr>) {
-        let _ = self.direct.subscribe().wait_for(|direct| *direct).await;
+    async fn direct(&self, _: NodeId, _: Vec<Multiaddr>, patience: Duration) -> bool {
+        let mut direct = self.direct.subscribe();
+        timeout(patience, direct.wait_for(|direct| *direct)).await.is_ok()
+    }
+
+    fn candidates(&self) -> Vec<Multiaddr> {
+        vec!["/ip4/192.0.2.7/tcp/9".parse().unwrap()]
+    }
+
+    fn is_over_loopback(&self, _: NodeId) -> bool {
+        false
+    }
+
+    async fn keep_only(&self, _: NodeId, connection: ConnectionId) {
+        self.kept.send_replace(Some(connection));
     }
 
     fn has_path(&self, _: NodeId) -> bool {
@@ -141,6 +156,7 @@ impl World {
             arrivals: sender,
             reachable: watch::Sender::new(true),
             direct: watch::Sender::new(false),
+            kept: watch::Sender::new(None),
             count: AtomicUsize::new(0),
         };
         let journal = Arc::new(Journal::in_memory().unwrap());
@@ -266,12 +282,14 @@ struct HostLog {
     last: Option<ActId>,
     /// The acts that are requests.
     requests: BTreeSet<ActId>,
+    /// Where the phone may be reached, each time it said so.
+    reachable: Vec<Vec<String>>,
 }
 
 impl Default for HostLog {
     fn default() -> Self {
-        let (incoming, last, requests) = Default::default();
-        Self { outgoing: Outgoing::new(LogId::new([9; 16])), incoming, last, requests }
+        let (incoming, last, requests, reachable) = Default::default();
+        Self { outgoing: Outgoing::new(LogId::new([9; 16])), incoming, last, requests, reachable }
     }
 }
 
@@ -283,8 +301,15 @@ struct Desk {
 }
 
 impl Desk {
+    /// What comes next, past what the phone says of where it may be reached.
     async fn next(&mut self) -> Envelope {
-        timeout(LONG, self.channel.receive()).await.expect("the phone sends something").expect("the line lives")
+        loop {
+            let next = timeout(LONG, self.channel.receive()).await.expect("the phone sends something");
+            match next.expect("the line lives") {
+                Envelope::Reachable(told) => self.log.lock().unwrap().reachable.push(told.addresses),
+                envelope => return envelope,
+            }
+        }
     }
 
     /// Answers the phone's first word.
@@ -316,6 +341,28 @@ impl Desk {
                 Envelope::Ack(ack) => drop(self.log.lock().unwrap().outgoing.ack(ack.upto).unwrap()),
                 envelope => return envelope,
             }
+        }
+    }
+
+    /// How often the phone has said where it may be reached; waits until it did so this often, and says nothing else.
+    async fn told_where(&mut self, often: usize) {
+        let log = self.log.clone();
+        let mut nothing_else = std::pin::pin!(async {
+            loop {
+                match self.channel.receive().await.expect("the line lives") {
+                    Envelope::Reachable(told) => self.log.lock().unwrap().reachable.push(told.addresses),
+                    said => assert!(matches!(said, Envelope::Watch(_) | Envelope::Ack(_)), "{said:?}"),
+                }
+            }
+        });
+        let told = async {
+            while log.lock().unwrap().reachable.len() < often {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            () = &mut nothing_else => {}
+            told = timeout(100 * LONG, told) => told.expect("it says so"),
         }
     }
 

@@ -551,6 +551,38 @@ async fn moving_to_a_direct_path_keeps_the_outstanding_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_relayed_phone_says_where_it_may_be_reached_and_tries_again_less_and_less_often() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let mut relayed = world.admit().await;
+    host.live(LONG).await.unwrap();
+    let began = Instant::now();
+    let mut told_at = Vec::new();
+    for often in 1..=4 {
+        relayed.told_where(often).await;
+        told_at.push(began.elapsed().as_secs());
+    }
+    let between: Vec<_> = told_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(between.iter().zip([30, 60, 120]).all(|(is, wanted)| is.abs_diff(wanted) <= 2), "{told_at:?}");
+    assert_eq!(relayed.log.lock().unwrap().reachable[0], ["/ip4/192.0.2.7/tcp/9"]);
+    let kept = *world.pipes.kept.borrow();
+    assert_eq!(kept, None, "a relayed path isn't what one stays on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_direct_path_that_has_proven_itself_is_the_only_one() {
+    let world = World::new();
+    world.direct();
+    let (_client, host) = world.paired().await;
+    let desk = world.admit().await;
+    assert!(host.live(LONG).await.unwrap().is_direct());
+    let began = Instant::now();
+    world.pipes.kept.subscribe().wait_for(Option::is_some).await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(14), "{:?}", began.elapsed());
+    assert!(desk.log.lock().unwrap().reachable.is_empty(), "nobody needs to call it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_old_path_is_left_after_its_time_and_its_read_asked_anew() {
     let world = World::new();
     let (_client, host) = world.paired().await;

@@ -213,6 +213,7 @@ pub(crate) fn envelopes() -> Vec<Envelope> {
         Envelope::Attach(Attach { generation: 7, position: position(Some(4)) }),
         Envelope::Attached(Attached { position: position(None), superseded: None }),
         Envelope::Attached(Attached { position: position(Some(4)), superseded: Some(8) }),
+        Envelope::Reachable(Reachable { addresses: vec!["/ip4/192.0.2.7/udp/4001/quic-v1".into()] }),
         Envelope::TurnEnded(TurnEnded { thread: "t1".into(), turn: "u1".into(), status: TurnStatus::Completed }),
         Envelope::StreamOpen(StreamOpen {
             s: 0,
@@ -247,6 +248,7 @@ pub(crate) fn describe(envelope: &Envelope) -> (&'static str, &'static str) {
         Envelope::Watch(_) => ("Watch", "phone"),
         Envelope::Decision(_) => ("Decision", "phone"),
         Envelope::Answers(_) => ("Answers", "phone"),
+        Envelope::Reachable(_) => ("Reachable", "phone"),
         Envelope::Response(_) => ("Response", "host"),
         Envelope::Notification(_) => ("Notification", "host"),
         Envelope::Host(_) => ("Host", "host"),
