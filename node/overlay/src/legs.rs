@@ -6,6 +6,11 @@
 //! stays relayed. So a relay is dialled once over each transport it has an address for, and counts as ready when every
 //! leg that came up was identified, or a moment after the first was ([`GRACE`]). IPv4 and IPv6 are legs of their own.
 //!
+//! # Why WebSocket comes later
+//! It passes where the others don't, and is worse at everything else: nothing can be punched from it, and where TCP works
+//! it would be a second TCP. So it is the detour, taken when every other leg failed or none was identified in time
+//! ([`HANG`]; many networks drop what they forbid instead of refusing it), or if the relay has nothing else.
+//!
 //! ```text
 //!  (none) ──approach──▶ dialling ──identified──▶ ready ──last leg closed──▶ (none)
 //!                          └──every dial failed, or DEADLINE──▶ failed
@@ -18,8 +23,13 @@ use libp2p::PeerId;
 use libp2p::multiaddr::{Multiaddr, Protocol};
 use libp2p::swarm::ConnectionId;
 
+use crate::addresses::is_websocket;
+
 /// How long a first identified leg waits for the others.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// How long the other transports have until WebSocket is tried: a handshake over TCP at a round trip of 500 ms.
+const HANG: Duration = Duration::from_secs(2);
 
 /// How long a relay has until a first leg is identified.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -45,9 +55,34 @@ enum Leg {
 #[derive(Debug)]
 struct Relay {
     legs: HashMap<ConnectionId, Leg>,
+    /// Dials asked for whose id isn't known yet.
+    starting: usize,
     ready: bool,
+    /// Its WebSocket addresses, until they are dialled.
+    detour: Vec<Multiaddr>,
+    /// When to dial them.
+    detour_at: Instant,
+    /// Whether they were dialled.
+    detoured: bool,
     /// While not ready: when to stop waiting.
     until: Instant,
+}
+
+impl Relay {
+    fn new(detour: Vec<Multiaddr>, now: Instant) -> Self {
+        let (detour_at, until) = (now + HANG, now + DEADLINE);
+        Self { legs: HashMap::new(), starting: 0, ready: false, detour, detour_at, detoured: false, until }
+    }
+
+    /// When something is to be done though nothing happened.
+    fn deadline(&self) -> Option<Instant> {
+        let detour_at = if self.detour.is_empty() { self.until } else { self.detour_at };
+        (!self.ready).then_some(self.until.min(detour_at))
+    }
+
+    fn is_identified(&self) -> bool {
+        self.legs.values().any(|leg| *leg == Leg::Identified)
+    }
 }
 
 /// All relays somebody wants to use.
@@ -64,9 +99,10 @@ impl Legs {
             Some(known) if known.ready => self.outputs.push_back(Output::Ready(relay)),
             Some(_) => {}
             None => {
-                self.relays.insert(relay, Relay { legs: HashMap::new(), ready: false, until: now + DEADLINE });
-                let dials = by_transport(addresses);
-                self.outputs.extend(dials.into_iter().map(|addresses| Output::Dial { relay, addresses }));
+                let (detour, straight): (Vec<_>, Vec<_>) = addresses.iter().cloned().partition(is_websocket);
+                self.relays.insert(relay, Relay::new(detour, now));
+                by_transport(straight).into_iter().for_each(|addresses| self.dial(relay, addresses));
+                self.settle(relay);
             }
         }
     }
@@ -74,6 +110,7 @@ impl Legs {
     /// A dial for it is under way.
     pub(crate) fn dialling(&mut self, relay: PeerId, id: ConnectionId) {
         if let Some(relay) = self.relays.get_mut(&relay) {
+            relay.starting = relay.starting.saturating_sub(1);
             relay.legs.insert(id, Leg::Dialling);
         }
     }
@@ -91,7 +128,10 @@ impl Legs {
         let Some(leg) = relay.legs.get_mut(&id) else { return };
         *leg = Leg::Identified;
         relay.until = relay.until.min(now + GRACE);
-        self.settle(peer);
+        // Now it isn't needed; and if it was taken, whoever hung then isn't waited for any more.
+        let detoured = relay.detoured;
+        relay.detour.clear();
+        if detoured { self.conclude(peer, true) } else { self.settle(peer) }
     }
 
     /// A dial failed or a connection closed.
@@ -103,15 +143,14 @@ impl Legs {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.relays.values().filter(|relay| !relay.ready).map(|relay| relay.until).min()
+        self.relays.values().filter_map(Relay::deadline).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        let overdue: Vec<_> =
-            self.relays.iter().filter(|(_, r)| !r.ready && r.until <= now).map(|(peer, _)| *peer).collect();
-        for peer in overdue {
-            let identified = self.relays.get(&peer).is_some_and(|r| r.legs.values().any(|l| *l == Leg::Identified));
-            self.conclude(peer, identified);
+        let overdue = self.relays.iter().filter(|(_, relay)| relay.deadline().is_some_and(|at| at <= now));
+        let overdue: Vec<_> = overdue.map(|(peer, relay)| (*peer, relay.until <= now, relay.is_identified())).collect();
+        for (peer, is_over, identified) in overdue {
+            if is_over { self.conclude(peer, identified) } else { self.take_detour(peer) }
         }
     }
 
@@ -119,10 +158,28 @@ impl Legs {
         self.outputs.pop_front()
     }
 
-    /// Concludes if nothing is left to wait for.
+    fn take_detour(&mut self, peer: PeerId) {
+        let Some(relay) = self.relays.get_mut(&peer) else { return };
+        relay.detoured = true;
+        let addresses = std::mem::take(&mut relay.detour);
+        self.dial(peer, addresses);
+    }
+
+    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let Some(relay) = self.relays.get_mut(&peer) else { return };
+        relay.starting += 1;
+        self.outputs.push_back(Output::Dial { relay: peer, addresses });
+    }
+
+    /// Concludes if nothing is left to wait for, or tries what is left.
     fn settle(&mut self, peer: PeerId) {
         let Some(relay) = self.relays.get(&peer) else { return };
-        if relay.legs.is_empty() {
+        if relay.starting > 0 {
+            return;
+        }
+        if relay.legs.is_empty() && !relay.detour.is_empty() {
+            self.take_detour(peer);
+        } else if relay.legs.is_empty() {
             self.conclude(peer, false);
         } else if !relay.ready && relay.legs.values().all(|leg| *leg == Leg::Identified) {
             self.conclude(peer, true);
@@ -143,7 +200,7 @@ impl Legs {
 
 /// One group of addresses a transport and family of addresses; one attempt each, so that no group's success cancels
 /// another's: who is seen over IPv6 too can be punched through to over IPv6.
-fn by_transport(addresses: &[Multiaddr]) -> Vec<Vec<Multiaddr>> {
+fn by_transport(addresses: Vec<Multiaddr>) -> Vec<Vec<Multiaddr>> {
     let kind = |address: &Multiaddr| {
         let has = |wanted: fn(&Protocol<'_>) -> bool| address.iter().any(|part| wanted(&part));
         let udp = has(|part| matches!(part, Protocol::Udp(_)));
@@ -152,7 +209,7 @@ fn by_transport(addresses: &[Multiaddr]) -> Vec<Vec<Multiaddr>> {
     };
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for address in addresses {
-        groups.entry(kind(address)).or_default().push(address.clone());
+        groups.entry(kind(&address)).or_default().push(address);
     }
     groups.into_values().collect()
 }
@@ -167,21 +224,49 @@ mod tests {
         now: Instant,
     }
 
+    const WEBSOCKET: &str = "/dns/relay.example/tcp/443/tls/ws";
+
     fn id(n: usize) -> ConnectionId {
         ConnectionId::new_unchecked(n)
     }
 
     impl World {
-        /// A relay with a TCP and a QUIC address, both being dialled as connections 0 and 1.
-        fn approaching() -> Self {
+        /// A relay with these addresses, being dialled as connections 0 and so on.
+        fn with(addresses: &[&str]) -> Self {
             let mut world = Self { legs: Legs::default(), relay: PeerId::random(), now: Instant::now() };
-            let addresses: Vec<Multiaddr> =
-                ["/ip4/192.0.2.1/tcp/4001", "/ip4/192.0.2.1/udp/4001/quic-v1"].map(|a| a.parse().unwrap()).into();
+            let addresses: Vec<Multiaddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
             world.legs.approach(world.relay, &addresses, world.now);
-            let outputs = world.outputs();
-            assert!(matches!(&outputs[..], [Output::Dial { .. }, Output::Dial { .. }]), "{outputs:?}");
+            world
+        }
+
+        /// One with a TCP and a QUIC address, both being dialled as connections 0 and 1.
+        fn approaching() -> Self {
+            let mut world = Self::with(&["/ip4/192.0.2.1/tcp/4001", "/ip4/192.0.2.1/udp/4001/quic-v1"]);
+            assert_eq!(world.dialled(), 2);
             (0..2).for_each(|n| world.legs.dialling(world.relay, id(n)));
             world
+        }
+
+        /// One with WebSocket beside them.
+        fn with_a_detour() -> Self {
+            let addresses = ["/ip4/192.0.2.1/tcp/4001", "/ip4/192.0.2.1/udp/4001/quic-v1", WEBSOCKET];
+            let mut world = Self::with(&addresses);
+            assert_eq!(world.dialled(), 2, "not WebSocket");
+            (0..2).for_each(|n| world.legs.dialling(world.relay, id(n)));
+            world
+        }
+
+        /// How many dials are asked for, and nothing else is.
+        fn dialled(&mut self) -> usize {
+            let outputs = self.outputs();
+            assert!(outputs.iter().all(|output| matches!(output, Output::Dial { .. })), "{outputs:?}");
+            outputs.len()
+        }
+
+        /// Whether WebSocket is dialled now, and nothing else.
+        fn takes_the_detour(&mut self) -> bool {
+            let wanted = Output::Dial { relay: self.relay, addresses: vec![WEBSOCKET.parse().unwrap()] };
+            self.outputs() == [wanted]
         }
 
         fn outputs(&mut self) -> Vec<Output> {
@@ -208,7 +293,7 @@ mod tests {
     #[test]
     fn every_family_of_addresses_is_a_leg() {
         let list = |texts: &[&str]| -> Vec<Multiaddr> { texts.iter().map(|text| text.parse().unwrap()).collect() };
-        let groups = by_transport(&list(&[
+        let groups = by_transport(list(&[
             "/ip4/192.0.2.1/tcp/1",
             "/ip6/2001:db8::1/tcp/1",
             "/dns4/relay.example/tcp/1",
@@ -234,6 +319,56 @@ mod tests {
         world.legs.handle_timeout(world.now + GRACE);
         assert_eq!(world.outputs(), [Output::Ready(world.relay)]);
         assert_eq!(world.legs.deadline(), None);
+    }
+
+    #[test]
+    fn the_detour_is_not_taken_while_another_leg_is_identified() {
+        let mut world = World::with_a_detour();
+        world.identified(0);
+        world.legs.gone(world.relay, id(1));
+        assert_eq!(world.outputs(), [Output::Ready(world.relay)]);
+        assert_eq!(world.legs.deadline(), None);
+    }
+
+    #[test]
+    fn the_detour_is_taken_at_once_when_the_last_other_leg_fails() {
+        let mut world = World::with_a_detour();
+        world.legs.gone(world.relay, id(0));
+        assert_eq!(world.outputs(), []);
+        world.legs.gone(world.relay, id(1));
+        assert!(world.takes_the_detour());
+        world.legs.dialling(world.relay, id(2));
+        world.legs.gone(world.relay, id(2));
+        assert_eq!(world.outputs(), [Output::Failed(world.relay)]);
+    }
+
+    #[test]
+    fn the_detour_is_taken_when_the_others_hang_and_then_they_are_not_waited_for() {
+        let mut world = World::with_a_detour();
+        assert_eq!(world.legs.deadline(), Some(world.now + HANG));
+        world.legs.handle_timeout(world.now + HANG);
+        assert!(world.takes_the_detour());
+        world.legs.dialling(world.relay, id(2));
+        assert_eq!(world.legs.deadline(), Some(world.now + DEADLINE));
+        world.identified(2);
+        assert_eq!(world.outputs(), [Output::Ready(world.relay)]);
+    }
+
+    #[test]
+    fn a_relay_with_websocket_alone_is_dialled_at_once() {
+        assert!(World::with(&[WEBSOCKET]).takes_the_detour());
+    }
+
+    #[test]
+    fn a_dial_that_fails_before_the_next_has_begun_ends_nothing() {
+        let mut world = World::with(&["/ip4/192.0.2.1/tcp/4001", "/ip4/192.0.2.1/udp/4001/quic-v1"]);
+        assert_eq!(world.dialled(), 2);
+        world.legs.dialling(world.relay, id(0));
+        world.legs.gone(world.relay, id(0));
+        assert_eq!(world.outputs(), []);
+        world.legs.dialling(world.relay, id(1));
+        world.identified(1);
+        assert_eq!(world.outputs(), [Output::Ready(world.relay)]);
     }
 
     #[test]

@@ -30,13 +30,13 @@ const BETWEEN_STATUS: Duration = Duration::from_secs(10);
 const EXAMPLES: &str = "Examples:
   farhelm relay
   farhelm relay --announce /dns4/relay.example.org/tcp/4001
-  farhelm relay --tls-cert /etc/farhelm/fullchain.pem --tls-key /etc/farhelm/privkey.pem
+  farhelm relay --tls-cert fullchain.pem --tls-key privkey.pem
   farhelm relay --max-circuits 64 --circuit-bytes 1GiB --circuit-duration 2h
   farhelm relay --config relay.toml
 
 Settings in the file, each with its default:
   listen = [\"/ip4/0.0.0.0/tcp/4001\", \"/ip4/0.0.0.0/udp/4001/quic-v1\"]  # and IPv6
-  announce = []               # the global interfaces' addresses, and the certificate's names
+  announce = []               # the global interfaces and the certificate's names
   # tls_cert = \"cert.pem\"     # not set: no TLS WebSocket
   # tls_key = \"key.pem\"
   circuits = 512
