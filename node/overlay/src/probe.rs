@@ -99,6 +99,15 @@ impl Behaviour {
         self.order(connection, Order::Now(patience));
     }
 
+    /// The same for every connection of this peer, if it has several.
+    pub fn probe_peer(&mut self, peer: PeerId, patience: Duration) {
+        let its = self.connections.iter().filter(|(_, of)| **of == peer);
+        let its: Vec<_> = its.map(|(connection, _)| *connection).collect();
+        if its.len() > 1 {
+            its.into_iter().for_each(|connection| self.probe(connection, patience));
+        }
+    }
+
     fn order(&mut self, connection: ConnectionId, event: Order) {
         if let Some(peer) = self.connections.get(&connection) {
             let handler = NotifyHandler::One(connection);

@@ -87,6 +87,11 @@ pub enum Event {
         /// Who.
         peer: NodeId,
     },
+    /// A connection didn't answer and was closed.
+    ConnectionSilent {
+        /// Whose.
+        peer: NodeId,
+    },
     /// One node reaches another through us.
     CircuitOpened {
         /// The one that called.

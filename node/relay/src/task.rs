@@ -16,6 +16,9 @@ use crate::ledger::Ledger;
 use crate::relay::{Event, Status, lock};
 use crate::swarm::{Behaviour, BehaviourEvent};
 
+/// How long a peer's connections get to answer when it reserves anew.
+const STALE: Duration = Duration::from_secs(2);
+
 /// How long connections get to close at shutdown.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
@@ -90,9 +93,11 @@ impl Task {
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Relay(event)) => self.on_relay(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Probe(Probed { connection, finding: Finding::Silent, .. })) => {
+            SwarmEvent::Behaviour(BehaviourEvent::Probe(Probed { peer, connection, finding: Finding::Silent })) => {
                 tracing::debug!(%connection, "closing a connection that doesn't answer");
-                self.swarm.close_connection(connection);
+                if self.swarm.close_connection(connection) {
+                    self.emit(peer, |peer| Event::ConnectionSilent { peer });
+                }
             }
             // libp2p's ReservationClosed comes for every connection, reserved on or not, so it says nothing.
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => self.released(peer_id),
@@ -107,9 +112,14 @@ impl Task {
     fn on_relay(&mut self, event: relay::Event) {
         match event {
             relay::Event::ReservationReqAccepted { src_peer_id, renewed } => {
+                if !renewed {
+                    self.ask_all_of(src_peer_id);
+                }
                 self.emit(src_peer_id, |peer| Event::ReservationAccepted { peer, renewed });
             }
             relay::Event::ReservationReqDenied { src_peer_id, status } => {
+                // Perhaps as its dead ones hold all that it may have.
+                self.ask_all_of(src_peer_id);
                 self.emit(src_peer_id, |peer| Event::ReservationDenied { peer, reason: format!("{status:?}") });
             }
             relay::Event::ReservationTimedOut { src_peer_id } => self.released(src_peer_id),
@@ -127,6 +137,12 @@ impl Task {
             }
             _ => {}
         }
+    }
+
+    /// A peer that reserves on a new connection has often lost the old one without either side hearing of it, and libp2p
+    /// puts circuits on any connection that the peer reserved on: on the dead one for ever, if that is what it picked.
+    fn ask_all_of(&mut self, peer: PeerId) {
+        self.swarm.behaviour_mut().probe.probe_peer(peer, STALE);
     }
 
     fn circuit_ended(&mut self, from: PeerId, to: PeerId, reason: Option<String>) {
