@@ -17,6 +17,7 @@
 //! | `legs`, `reservations` | the way to relays, and the circuit reservations held on them |
 //! | `calls` | attempts to reach a peer |
 //! | [`paths`] | every connection to a peer, and which of them is best |
+//! | `closing` | the end of a connection, dead or alive |
 //! | [`surroundings`] | which of a peer's own addresses are worth dialling from here |
 //! | [`channel`] | the encrypted session over whatever path is best |
 //! | `faults` | points at which tests have things go wrong; only with that feature |
@@ -27,6 +28,7 @@ pub mod addresses;
 pub mod admission;
 mod calls;
 pub mod channel;
+mod closing;
 mod driver;
 pub mod endpoint;
 #[cfg(feature = "faults")]

@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use libp2p::core::Transport as _;
-use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::{self, NetworkBehaviour};
@@ -17,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::admission::Door;
 use crate::endpoint::{Config, Error};
 use crate::transport::{AGENT_VERSION, PROTOCOL_VERSION};
-use crate::{admission, probe, streams, transport};
+use crate::{admission, closing, probe, streams, transport};
 
 /// Connections without a stream are kept this long: long enough for a resume or a hole punch to find them.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -54,7 +53,7 @@ pub(crate) fn build(config: &Config) -> Result<Parts, Error> {
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(&keypair)?)
         .multiplex(yamux::Config::default())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        .map(|(peer, muxer), _| (peer, closing::soon(muxer)));
     // The relay transport comes first: it alone takes addresses with p2p-circuit in them.
     let transport = circuits
         .or_transport(transport::build(config.transports, &keypair)?)

@@ -16,8 +16,8 @@ use libp2p::identity::Keypair;
 use libp2p::multiaddr::{Multiaddr, Protocol};
 use libp2p::{PeerId, dns, noise, quic, tcp, yamux};
 
-use crate::addresses;
 use crate::websocket::{Tls, WebSocket};
+use crate::{addresses, closing};
 
 /// What identify calls the protocol family.
 pub const PROTOCOL_VERSION: &str = "/farhelm/1";
@@ -96,7 +96,7 @@ fn network(keypair: &Keypair, tls: Tls) -> Result<Transport, noise::Error> {
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(keypair)?)
         .multiplex(yamux::Config::default())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        .map(|(peer, muxer), _| (peer, closing::soon(muxer)));
     let plain = resolving(|| sockets(keypair))?;
     Ok(websocket.or_transport(plain).map(|either, _| either.into_inner()).boxed())
 }
@@ -122,8 +122,8 @@ fn sockets(keypair: &Keypair) -> Result<Transport, noise::Error> {
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(keypair)?)
         .multiplex(yamux::Config::default())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let quic = quic::tokio::Transport::new(quic(keypair)).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        .map(|(peer, muxer), _| (peer, closing::soon(muxer)));
+    let quic = quic::tokio::Transport::new(quic(keypair)).map(|(peer, muxer), _| (peer, closing::soon(muxer)));
     Ok(quic.or_transport(tcp).map(|either, _| either.into_inner()).boxed())
 }
 
@@ -143,6 +143,6 @@ fn memory(keypair: &Keypair) -> Result<Transport, noise::Error> {
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(keypair)?)
         .multiplex(yamux::Config::default())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        .map(|(peer, muxer), _| (peer, closing::soon(muxer)));
     Ok(transport.boxed())
 }
