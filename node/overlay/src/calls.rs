@@ -242,6 +242,31 @@ mod tests {
         }
     }
 
+    fn through(relay: u8) -> Multiaddr {
+        let leg = address(&format!("/ip4/192.0.2.{relay}/tcp/4001/p2p/{}", node(relay)));
+        addresses::circuit(&leg, node(1).to_peer_id())
+    }
+
+    #[test]
+    fn a_circuit_that_fails_or_hangs_holds_up_no_other_relays() {
+        let mut calls = Calls::default();
+        calls.call(node(1), vec![through(7), through(8), through(9)], 0, Instant::now());
+        outputs(&mut calls);
+        for (relay, dial) in [(7, 5), (8, 6)] {
+            calls.relay_ready(node(relay).to_peer_id());
+            let out = outputs(&mut calls);
+            assert!(matches!(&out[..], [Output::Dial { addresses, .. }] if addresses == &[through(relay)]), "{out:?}");
+            calls.dialling(node(1), id(dial));
+        }
+        calls.failed(id(5), vec![Attempt { address: through(7), reason: "no reservation".into() }]);
+        assert!(outputs(&mut calls).is_empty(), "8 hangs, and 9 isn't ready yet");
+        calls.relay_ready(node(9).to_peer_id());
+        assert!(matches!(&outputs(&mut calls)[..], [Output::Dial { addresses, .. }] if addresses == &[through(9)]));
+        calls.dialling(node(1), id(7));
+        calls.established(node(1), id(7));
+        assert!(matches!(&outputs(&mut calls)[..], [Output::Done { result: Ok(_), .. }]));
+    }
+
     #[test]
     fn a_circuit_address_without_its_relay_is_refused_by_name() {
         let mut calls = Calls::default();

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use libp2p::core::Transport as _;
+use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::{self, NetworkBehaviour};
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::admission::Door;
 use crate::endpoint::{Config, Error};
-use crate::transport::{AGENT_VERSION, PROTOCOL_VERSION};
+use crate::transport::{AGENT_VERSION, HANDSHAKE, PROTOCOL_VERSION};
 use crate::{admission, closing, probe, streams, transport};
 
 /// Connections without a stream are kept this long: long enough for a resume or a hole punch to find them.
@@ -55,7 +56,7 @@ pub(crate) fn build(config: &Config) -> Result<Parts, Error> {
         .multiplex(yamux::Config::default())
         .map(|(peer, muxer), _| (peer, closing::soon(muxer)));
     // The relay transport comes first: it alone takes addresses with p2p-circuit in them.
-    let transport = circuits
+    let transport = TransportTimeout::new(circuits, HANDSHAKE)
         .or_transport(transport::build(config.transports, &keypair)?)
         .map(|either, _| either.into_inner())
         .boxed();

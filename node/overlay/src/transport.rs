@@ -33,7 +33,7 @@ const QUIC_IDLE_MS: u32 = 60_000;
 
 /// How long a connection has until its peer is proven, either way. Without it a stranger who connects and says nothing
 /// holds one of the few places for newcomers for ever.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// What a node speaks below libp2p.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -59,20 +59,24 @@ async fn carry(mut near: TcpStream, mut far: TcpStream, mut is_dead: watch::Rece
 }
 
 /// Holds a reservation there by the time this returns.
-async fn reserve(host: &Endpoint, relay: Multiaddr) {
+async fn reserve(host: &Endpoint, relays: &[Multiaddr]) {
     let mut events = host.events();
-    host.set_relays(vec![relay]).await.unwrap();
-    let reserved = async { while !matches!(events.recv().await, Ok(farhelm_overlay::Event::ReservationUp { .. })) {} };
+    host.set_relays(relays.to_vec()).await.unwrap();
+    let reserved = async {
+        for _ in relays {
+            while !matches!(events.recv().await, Ok(farhelm_overlay::Event::ReservationUp { .. })) {}
+        }
+    };
     tokio::time::timeout(PATIENCE, reserved).await.expect("never: a reservation");
 }
 
-/// Whether a new phone hears from the host through the relay.
-async fn answers(host: &Endpoint, relay: &Relay, seed: u8) -> bool {
+/// Whether a new phone hears from the host through one of the relays.
+async fn answers(host: &Endpoint, relays: &[&Relay], seed: u8) -> bool {
     let (phone, _incoming) = endpoint(seed);
-    let leg = relay.multiaddrs()[0].clone();
-    let address = leg.with(Protocol::P2pCircuit).with(Protocol::P2p(host.node_id().to_peer_id()));
+    let circuit = |leg: Multiaddr| leg.with(Protocol::P2pCircuit).with(Protocol::P2p(host.node_id().to_peer_id()));
+    let addresses = relays.iter().map(|relay| circuit(relay.multiaddrs()[0].clone())).collect();
     let heard = async {
-        phone.connect(host.node_id(), vec![address]).await.ok()?;
+        phone.connect(host.node_id(), addresses).await.ok()?;
         let mut stream = phone.open(host.node_id(), Route::Relayed).await.ok()?.1;
         stream.write_all(b"?").await.ok()?;
         stream.flush().await.ok()?;
@@ -97,18 +101,18 @@ async fn moves(n: u8) -> Duration {
     let mut events = relay.events();
     let way = Way::to(&relay).await;
     let (before, _incoming) = endpoint(1);
-    reserve(&before, way.address.clone()).await;
+    reserve(&before, &[way.address.clone()]).await;
     way.dead.send_replace(true);
 
     let (host, incoming) = endpoint(1);
     answering(incoming);
-    reserve(&host, relay.multiaddrs()[0].clone()).await;
+    reserve(&host, relay.multiaddrs()).await;
     let since = Instant::now();
     let silent = Event::ConnectionSilent { peer: host.node_id() };
     let noticed = async { while events.recv().await.unwrap() != silent {} };
     tokio::time::timeout(PATIENCE, noticed).await.expect("never: the old connection's end");
     let took = since.elapsed();
-    assert!(answers(&host, &relay, 50 + n).await, "relay {n}");
+    assert!(answers(&host, &[&relay], 50 + n).await, "relay {n}");
     assert_eq!(relay.status().reservations, 1);
     took
 }
@@ -119,4 +123,20 @@ async fn after_a_change_of_networks_every_fresh_relay_leads_to_the_new_connectio
     let took = futures::future::join_all((0..8).map(moves)).await;
     println!("noticed after {took:?}");
     assert!(took.iter().all(|took| *took < Duration::from_secs(5)), "{took:?}");
+}
+
+/// Its circuit through the first relay hangs, and the third has none: neither holds up the second.
+#[tokio::test]
+async fn a_phone_gets_through_whichever_relay_leads_to_the_host() {
+    let (first, second, third) = (relay(120).await, relay(121).await, relay(122).await);
+    let way = Way::to(&first).await;
+    let (host, incoming) = endpoint(2);
+    answering(incoming);
+    reserve(&host, &[way.address.clone(), second.multiaddrs()[0].clone()]).await;
+    way.dead.send_replace(true);
+    let since = Instant::now();
+    assert!(answers(&host, &[&first, &second, &third], 70).await);
+    let took = since.elapsed();
+    println!("through after {took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
