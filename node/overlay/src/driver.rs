@@ -377,7 +377,7 @@ impl Driver {
                 // The door lets Ed25519 keys in only.
                 let Ok(peer) = NodeId::from_peer_id(&peer_id) else { return };
                 let path = Path::new(connection_id, peer, &endpoint, Instant::now());
-                self.shared().paths.insert(path.clone());
+                let path = self.shared().paths.insert(path);
                 if path.is_direct() {
                     self.legs.connected(peer_id, connection_id);
                 }

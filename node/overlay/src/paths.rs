@@ -123,8 +123,18 @@ fn via(near: &Multiaddr) -> Via {
 pub(crate) struct Paths(HashMap<ConnectionId, Path>);
 
 impl Paths {
-    pub(crate) fn insert(&mut self, path: Path) {
-        self.0.insert(path.connection, path);
+    /// Takes it in; gives it back as it is noted.
+    ///
+    /// A circuit's address names one way to the relay, perhaps not the one taken: libp2p puts circuits on the oldest
+    /// connection to the relay.
+    pub(crate) fn insert(&mut self, mut path: Path) -> Path {
+        if let Via::Relay(Some(relay)) = path.via {
+            let ways = self.0.values().filter(|way| way.peer == relay && way.is_direct());
+            let carrier = ways.min_by_key(|way| (way.established, way.connection));
+            path.transport = carrier.map_or(path.transport, |way| way.transport);
+        }
+        self.0.insert(path.connection, path.clone());
+        path
     }
 
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Path> {
@@ -214,6 +224,18 @@ mod tests {
         }
         let best = paths.best(node(1), |_| true).map(|path| path.connection);
         assert_eq!(best, Some(ConnectionId::new_unchecked(2)));
+    }
+
+    #[test]
+    fn a_relayed_path_is_of_the_transport_that_the_relay_is_reached_by() {
+        let t = Instant::now();
+        let mut paths = Paths::default();
+        assert_eq!(paths.insert(relayed(1, t)).transport, Transport::Tcp, "as its address says");
+        for (id, address) in [(2, "/dns/relay.example/tcp/443/tls/ws"), (3, "/ip4/192.0.2.1/udp/4001/quic-v1")] {
+            let leg = dialled(id, address, t + Duration::from_secs(id as u64));
+            paths.insert(Path { peer: node(9), ..leg });
+        }
+        assert_eq!(paths.insert(relayed(4, t)).transport, Transport::WebSocket);
     }
 
     #[test]

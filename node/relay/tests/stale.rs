@@ -101,7 +101,7 @@ async fn moves(n: u8) -> Duration {
     let mut events = relay.events();
     let way = Way::to(&relay).await;
     let (before, _incoming) = endpoint(1);
-    reserve(&before, &[way.address.clone()]).await;
+    reserve(&before, std::slice::from_ref(&way.address)).await;
     way.dead.send_replace(true);
 
     let (host, incoming) = endpoint(1);
