@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use farhelm_core::identity::Identity;
 use farhelm_overlay::{Endpoint, Incoming, Multiaddr, Protocol, Route, Stream, Transport};
@@ -27,10 +27,10 @@ fn endpoint(seed: u8) -> farhelm_overlay::Config {
 }
 
 /// A host with a reservation, that answers every stream with what it says.
-async fn host(seed: u8, relay: &Relay) -> Endpoint {
+async fn host(seed: u8, relays: &[Multiaddr]) -> Endpoint {
     let (endpoint, mut incoming) = Endpoint::start(endpoint(seed)).unwrap();
     let mut events = endpoint.events();
-    endpoint.set_relays(relay.multiaddrs().to_vec()).await.unwrap();
+    endpoint.set_relays(relays.to_vec()).await.unwrap();
     let reserved = async { while !matches!(events.recv().await, Ok(farhelm_overlay::Event::ReservationUp { .. })) {} };
     tokio::time::timeout(PATIENCE, reserved).await.expect("never: a reservation");
     tokio::spawn(async move {
@@ -69,9 +69,28 @@ async fn echoes(stream: &mut Stream) {
 async fn a_circuit_goes_over_websocket() {
     let relay = Relay::start(&identity(1), on_loopback("ws")).await.unwrap();
     assert!(relay.multiaddrs()[0].iter().any(|part| matches!(part, Protocol::Ws(_))));
-    let host = host(2, &relay).await;
+    let host = host(2, relay.multiaddrs()).await;
     let (phone, _incoming) = Endpoint::start(endpoint(3)).unwrap();
     echoes(&mut open(&phone, &host, &relay).await).await;
+}
+
+/// A network that drops what isn't the web: TCP comes up there, and says nothing.
+#[tokio::test]
+async fn where_tcp_hangs_both_sides_come_by_websocket() {
+    let relay = Relay::start(&identity(4), on_loopback("ws")).await.unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let hanging = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", relay.node_id()).parse().unwrap();
+    let relays = [hanging, relay.multiaddrs()[0].clone()];
+
+    let since = Instant::now();
+    let host = host(5, &relays).await;
+    let (phone, _incoming) = Endpoint::start(endpoint(6)).unwrap();
+    let circuits = relays.map(|leg| leg.with(Protocol::P2pCircuit).with(Protocol::P2p(host.node_id().to_peer_id())));
+    let path = phone.connect(host.node_id(), circuits.to_vec()).await.unwrap();
+    println!("both through after {:?}", since.elapsed());
+    assert_eq!(path.transport, Transport::WebSocket);
+    echoes(&mut phone.open(host.node_id(), Route::Relayed).await.unwrap().1).await;
 }
 
 /// Writes a certificate for 127.0.0.1, its key, and what vouches for it.
@@ -120,7 +139,7 @@ async fn a_renewed_certificate_ends_no_circuit() {
     let config = Config { tls_cert: pair("cert.pem"), tls_key: pair("key.pem"), ..on_loopback("tls/ws") };
     let relay = Relay::start(&identity(11), config).await.unwrap();
     let mut events = relay.events();
-    let (first, (phone, _incoming)) = (host(12, &relay).await, Endpoint::start(endpoint(13)).unwrap());
+    let (first, (phone, _incoming)) = (host(12, relay.multiaddrs()).await, Endpoint::start(endpoint(13)).unwrap());
     let mut stream = open(&phone, &first, &relay).await;
     echoes(&mut stream).await;
 
