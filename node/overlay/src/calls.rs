@@ -117,14 +117,17 @@ impl<W> Calls<W> {
         }
     }
 
-    /// A relay can't be reached.
-    pub(crate) fn relay_failed(&mut self, relay: PeerId) {
+    /// A relay can't be reached; of some of its addresses it is known why.
+    pub(crate) fn relay_failed(&mut self, relay: PeerId, why: &[Attempt]) {
         let peers: Vec<_> = self.calls.keys().copied().collect();
         for peer in peers {
             let Some(call) = self.calls.get_mut(&peer) else { continue };
             let legs = call.circuits.remove(&relay).into_iter().flatten();
-            let reason = || "the relay can't be reached".to_owned();
-            call.failures.extend(legs.map(|address| Attempt { address, reason: reason() }));
+            let reason = |leg: &Multiaddr| match why.iter().find(|attempt| attempt.address == *leg) {
+                Some(Attempt { reason, .. }) => format!("the relay can't be reached: {reason}"),
+                None => "the relay can't be reached".to_owned(),
+            };
+            call.failures.extend(legs.map(|address| Attempt { reason: reason(&address), address }));
             self.settle(peer);
         }
     }
@@ -233,10 +236,12 @@ mod tests {
         outputs(&mut calls);
         calls.failed(id(5), vec![Attempt { address: address("/ip4/192.0.2.1/tcp/1"), reason: "refused".into() }]);
         assert!(outputs(&mut calls).is_empty(), "the relay is still open");
-        calls.relay_failed(node(9).to_peer_id());
+        let (_, leg) = addresses::relay(&circuit("tcp/1")).unwrap();
+        calls.relay_failed(node(9).to_peer_id(), &[Attempt { address: leg, reason: "no route".into() }]);
         match &outputs(&mut calls)[..] {
             [Output::Done { result: Err(ConnectError::Unreachable { failures, .. }), .. }] => {
                 assert_eq!(failures.len(), 2);
+                assert_eq!(failures[1].reason, "the relay can't be reached: no route");
             }
             other => panic!("{other:?}"),
         }

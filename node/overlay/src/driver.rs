@@ -355,16 +355,16 @@ impl Driver {
                 self.legs.dialling(relay, id);
                 if let Err(error) = self.swarm.dial(opts) {
                     tracing::debug!(%relay, %error, "can't dial a relay");
-                    self.legs.gone(relay, id);
+                    self.legs.failed(relay, id, &attempts(error));
                 }
             }
             legs::Output::Ready(relay) => {
                 self.reservations.ready(relay, Instant::now());
                 self.calls.relay_ready(relay);
             }
-            legs::Output::Failed(relay) => {
+            legs::Output::Failed { relay, failures } => {
                 self.reservations.failed(relay, Instant::now());
-                self.calls.relay_failed(relay);
+                self.calls.relay_failed(relay, &failures);
             }
         }
     }
@@ -394,10 +394,11 @@ impl Driver {
             }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
                 tracing::debug!(peer = ?peer_id, connection = %connection_id, %error, "dial failed");
+                let failures = attempts(error);
                 if let Some(peer) = peer_id {
-                    self.legs.gone(peer, connection_id);
+                    self.legs.failed(peer, connection_id, &failures);
                 }
-                self.calls.failed(connection_id, attempts(error));
+                self.calls.failed(connection_id, failures);
             }
             SwarmEvent::NewListenAddr { listener_id, address } => self.on_listening(listener_id, address),
             SwarmEvent::ExpiredListenAddr { address, .. } => self.on_listening_ended(vec![address]),

@@ -24,6 +24,7 @@ use libp2p::multiaddr::{Multiaddr, Protocol};
 use libp2p::swarm::ConnectionId;
 
 use crate::addresses::is_websocket;
+use crate::endpoint::Attempt;
 
 /// How long a first identified leg waits for the others.
 const GRACE: Duration = Duration::from_millis(500);
@@ -41,8 +42,8 @@ pub(crate) enum Output {
     Dial { relay: PeerId, addresses: Vec<Multiaddr> },
     /// The relay may be asked now.
     Ready(PeerId),
-    /// No leg came up.
-    Failed(PeerId),
+    /// No leg came up; what was tried, and why it failed where that is known.
+    Failed { relay: PeerId, failures: Vec<Attempt> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +67,22 @@ struct Relay {
     detoured: bool,
     /// While not ready: when to stop waiting.
     until: Instant,
+    failures: Vec<Attempt>,
 }
 
 impl Relay {
     fn new(detour: Vec<Multiaddr>, now: Instant) -> Self {
         let (detour_at, until) = (now + HANG, now + DEADLINE);
-        Self { legs: HashMap::new(), starting: 0, ready: false, detour, detour_at, detoured: false, until }
+        Self {
+            legs: HashMap::new(),
+            starting: 0,
+            ready: false,
+            detour,
+            detour_at,
+            detoured: false,
+            until,
+            failures: Vec::new(),
+        }
     }
 
     /// When something is to be done though nothing happened.
@@ -134,7 +145,15 @@ impl Legs {
         if detoured { self.conclude(peer, true) } else { self.settle(peer) }
     }
 
-    /// A dial failed or a connection closed.
+    /// A dial failed.
+    pub(crate) fn failed(&mut self, peer: PeerId, id: ConnectionId, failures: &[Attempt]) {
+        if let Some(relay) = self.relays.get_mut(&peer).filter(|relay| relay.legs.contains_key(&id)) {
+            relay.failures.extend_from_slice(failures);
+        }
+        self.gone(peer, id);
+    }
+
+    /// A connection closed.
     pub(crate) fn gone(&mut self, peer: PeerId, id: ConnectionId) {
         let Some(relay) = self.relays.get_mut(&peer) else { return };
         if relay.legs.remove(&id).is_some() {
@@ -192,8 +211,8 @@ impl Legs {
                 relay.ready = true;
             }
             self.outputs.push_back(Output::Ready(peer));
-        } else if self.relays.remove(&peer).is_some_and(|relay| !relay.ready) {
-            self.outputs.push_back(Output::Failed(peer));
+        } else if let Some(relay) = self.relays.remove(&peer).filter(|relay| !relay.ready) {
+            self.outputs.push_back(Output::Failed { relay: peer, failures: relay.failures });
         }
     }
 }
@@ -254,6 +273,10 @@ mod tests {
             assert_eq!(world.dialled(), 2, "not WebSocket");
             (0..2).for_each(|n| world.legs.dialling(world.relay, id(n)));
             world
+        }
+
+        fn failed(&self) -> Output {
+            Output::Failed { relay: self.relay, failures: Vec::new() }
         }
 
         /// How many dials are asked for, and nothing else is.
@@ -339,7 +362,7 @@ mod tests {
         assert!(world.takes_the_detour());
         world.legs.dialling(world.relay, id(2));
         world.legs.gone(world.relay, id(2));
-        assert_eq!(world.outputs(), [Output::Failed(world.relay)]);
+        assert_eq!(world.outputs(), [world.failed()]);
     }
 
     #[test]
@@ -376,9 +399,18 @@ mod tests {
         let mut world = World::approaching();
         world.legs.gone(world.relay, id(0));
         world.legs.gone(world.relay, id(1));
-        assert_eq!(world.outputs(), [Output::Failed(world.relay)]);
+        assert_eq!(world.outputs(), [world.failed()]);
         world.legs.approach(world.relay, &["/ip4/192.0.2.1/tcp/1".parse().unwrap()], world.now);
         assert_eq!(world.outputs().len(), 1);
+    }
+
+    #[test]
+    fn it_says_why_each_leg_failed() {
+        let mut world = World::approaching();
+        let refused = Attempt { address: "/ip4/192.0.2.1/tcp/4001".parse().unwrap(), reason: "refused".into() };
+        world.legs.failed(world.relay, id(0), std::slice::from_ref(&refused));
+        world.legs.gone(world.relay, id(1));
+        assert_eq!(world.outputs(), [Output::Failed { relay: world.relay, failures: vec![refused] }]);
     }
 
     #[test]
@@ -386,7 +418,7 @@ mod tests {
         let mut world = World::approaching();
         world.legs.connected(world.relay, id(0));
         world.legs.handle_timeout(world.now + DEADLINE);
-        assert_eq!(world.outputs(), [Output::Failed(world.relay)]);
+        assert_eq!(world.outputs(), [world.failed()]);
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub(crate) fn choose(asked: &[Multiaddr], sockets: &[Multiaddr], places: &Places
     let mut chosen: Vec<Multiaddr> = if asked.is_empty() {
         let (tls, plain): (Vec<_>, Vec<_>) = sockets.iter().partition(|socket| is_over_tls(socket));
         let plain = plain.into_iter().flat_map(|socket| expand(socket, &places.interfaces)).filter(is_global);
-        plain.chain(tls.into_iter().flat_map(|socket| named(socket, &places.hosts))).collect()
+        let named = tls.into_iter().flat_map(|socket| named(socket, &places.hosts)).filter(is_not_local);
+        plain.chain(named).collect()
     } else {
         asked.iter().map(|address| with_port(without_peer(address), sockets)).collect()
     };
@@ -41,6 +42,10 @@ fn named(socket: &Multiaddr, hosts: &[Multiaddr]) -> Vec<Multiaddr> {
 
 fn is_global(address: &Multiaddr) -> bool {
     addresses::ip(address).is_some_and(addresses::is_global)
+}
+
+fn is_not_local(address: &Multiaddr) -> bool {
+    addresses::ip(address).is_none_or(addresses::is_global)
 }
 
 /// A wildcard socket as one address for each interface of its family.
@@ -100,7 +105,7 @@ mod tests {
 
     #[test]
     fn over_tls_it_goes_by_the_certificates_names() {
-        let hosts = list(&["/dns/relay.example", "/ip4/8.8.4.4"]);
+        let hosts = list(&["/dns/relay.example", "/ip4/8.8.4.4", "/ip4/127.0.0.1"]);
         let places = Places { interfaces: vec!["8.8.4.4".parse().unwrap()], hosts };
         let sockets = list(&["/ip4/0.0.0.0/tcp/443/tls/ws", "/ip6/::/tcp/443/tls/ws", "/ip4/0.0.0.0/tcp/80/ws"]);
         let wanted =

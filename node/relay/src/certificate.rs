@@ -173,7 +173,10 @@ fn hosts(certificate: &X509Certificate<'_>) -> Vec<Multiaddr> {
 
 fn host(name: &GeneralName<'_>) -> Option<Multiaddr> {
     match name {
-        GeneralName::DNSName(name) if !name.contains('*') => Some(Protocol::Dns((*name).into()).into()),
+        // A name without a dot means something at home only.
+        GeneralName::DNSName(name) if name.contains('.') && !name.contains('*') => {
+            Some(Protocol::Dns((*name).into()).into())
+        }
         GeneralName::IPAddress(octets) => match (<[u8; 4]>::try_from(*octets), <[u8; 16]>::try_from(*octets)) {
             (Ok(ip), _) => Some(Protocol::Ip4(ip.into()).into()),
             (_, Ok(ip)) => Some(Protocol::Ip6(ip.into()).into()),
@@ -221,7 +224,7 @@ mod tests {
     async fn its_hosts_are_its_names_without_wildcards() {
         let directory = tempfile::tempdir().unwrap();
         let files = files(&directory);
-        let (certificate, key) = made(&["relay.example.org", "*.example.org", "192.0.2.7", "2001:db8::7"]);
+        let (certificate, key) = made(&["relay.example.org", "*.example.org", "localhost", "192.0.2.7", "2001:db8::7"]);
         write(&files, &certificate, &key);
         let hosts: Vec<_> = load(&files).await.unwrap().hosts.iter().map(ToString::to_string).collect();
         assert_eq!(hosts, ["/dns/relay.example.org", "/ip4/192.0.2.7", "/ip6/2001:db8::7"]);

@@ -109,6 +109,20 @@ fn authority() -> rcgen::CertifiedKey {
     rcgen::CertifiedKey { cert: params.self_signed(&key_pair).unwrap(), key_pair }
 }
 
+#[tokio::test]
+async fn a_relay_that_nobody_vouches_for_is_refused_in_words() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pair(directory.path(), &authority());
+    let pair = |name: &str| Some(directory.path().join(name));
+    let config = Config { tls_cert: pair("cert.pem"), tls_key: pair("key.pem"), ..on_loopback("tls/ws") };
+    let relay = Relay::start(&identity(7), config).await.unwrap();
+    let (phone, _incoming) = Endpoint::start(endpoint(8)).unwrap();
+    let host = identity(9).node_id();
+    let circuit = relay.multiaddrs()[0].clone().with(Protocol::P2pCircuit).with(Protocol::P2p(host.to_peer_id()));
+    let refused = phone.connect(host, vec![circuit]).await.unwrap_err().to_string();
+    assert!(refused.contains("certificate isn't accepted"), "{refused}");
+}
+
 /// Where the child finds the certificate of the test around it.
 const DIRECTORY: &str = "FARHELM_TEST_TLS";
 
