@@ -25,6 +25,7 @@ use crate::paths::Path;
 use crate::probe::{self, Finding};
 use crate::reservations::{self, Reservations};
 use crate::streams::{Arrival, Control};
+use crate::surroundings::Surroundings;
 use crate::swarm::{BehaviourEvent, Parts};
 use crate::transport::is_taken;
 
@@ -291,9 +292,7 @@ impl Driver {
 
     fn on_reservation(&mut self, output: reservations::Output) {
         match output {
-            reservations::Output::Approach { relay, addresses } => {
-                self.legs.approach(relay, &addresses, Instant::now());
-            }
+            reservations::Output::Approach { relay, addresses } => self.approach(relay, addresses),
             reservations::Output::Listen { relay, address } => match self.swarm.listen_on(address) {
                 Ok(id) => self.reservations.listening(relay, id),
                 Err(error) => {
@@ -320,9 +319,14 @@ impl Driver {
         }
     }
 
+    fn approach(&mut self, relay: PeerId, addresses: Vec<Multiaddr>) {
+        let addresses = Surroundings::now().within_reach(addresses);
+        self.legs.approach(relay, &addresses, Instant::now());
+    }
+
     fn on_call(&mut self, output: calls::Output<CallReply>) {
         match output {
-            calls::Output::Approach { relay, addresses } => self.legs.approach(relay, &addresses, Instant::now()),
+            calls::Output::Approach { relay, addresses } => self.approach(relay, addresses),
             calls::Output::Dial { peer, addresses } => {
                 let opts =
                     DialOpts::peer_id(peer.to_peer_id()).addresses(addresses).condition(PeerCondition::Always).build();

@@ -26,8 +26,10 @@ use libp2p::swarm::ConnectionId;
 use crate::addresses::is_websocket;
 use crate::endpoint::Attempt;
 
-/// How long a first identified leg waits for the others.
+/// How long a first identified leg waits for the others at the most. Commonly less: as long again as it took itself, as
+/// TCP needs twice the round trips of QUIC.
 const GRACE: Duration = Duration::from_millis(500);
+const LEAST_GRACE: Duration = Duration::from_millis(100);
 
 /// How long the other transports have until WebSocket is tried: a handshake over TCP at a round trip of 500 ms.
 const HANG: Duration = Duration::from_secs(2);
@@ -65,6 +67,7 @@ struct Relay {
     detour_at: Instant,
     /// Whether they were dialled.
     detoured: bool,
+    began: Instant,
     /// While not ready: when to stop waiting.
     until: Instant,
     failures: Vec<Attempt>,
@@ -80,6 +83,7 @@ impl Relay {
             detour,
             detour_at,
             detoured: false,
+            began: now,
             until,
             failures: Vec::new(),
         }
@@ -138,7 +142,8 @@ impl Legs {
         let Some(relay) = self.relays.get_mut(&peer) else { return };
         let Some(leg) = relay.legs.get_mut(&id) else { return };
         *leg = Leg::Identified;
-        relay.until = relay.until.min(now + GRACE);
+        let grace = now.saturating_duration_since(relay.began).clamp(LEAST_GRACE, GRACE);
+        relay.until = relay.until.min(now + grace);
         // Now it isn't needed; and if it was taken, whoever hung then isn't waited for any more.
         let detoured = relay.detoured;
         relay.detour.clear();
@@ -337,9 +342,11 @@ mod tests {
     #[test]
     fn a_transport_that_hangs_is_waited_for_a_moment_only() {
         let mut world = World::approaching();
+        world.now += Duration::from_millis(200);
         world.identified(0);
-        assert_eq!(world.legs.deadline(), Some(world.now + GRACE));
-        world.legs.handle_timeout(world.now + GRACE);
+        let until = world.now + Duration::from_millis(200);
+        assert_eq!(world.legs.deadline(), Some(until), "as long again as the first one took");
+        world.legs.handle_timeout(until);
         assert_eq!(world.outputs(), [Output::Ready(world.relay)]);
         assert_eq!(world.legs.deadline(), None);
     }

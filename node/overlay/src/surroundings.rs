@@ -61,6 +61,18 @@ impl Surroundings {
         Self { subnets: interfaces.into_iter().map(|(ip, prefix)| Subnet { ip, prefix }).collect() }
     }
 
+    /// Of a node's own addresses those that may be dialled from here at all: without IPv6 (RFC 4291) it only costs time to
+    /// try, as QUIC learns of it by silence.
+    pub fn within_reach(&self, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+        let local = |ip: Ipv6Addr| ip.is_loopback() || ip.is_unicast_link_local();
+        let has_six = self.subnets.iter().any(|subnet| matches!(subnet.ip, IpAddr::V6(ip) if !local(ip)));
+        let is_out = |address: &Multiaddr| matches!(address.iter().next(), Some(Protocol::Ip6(ip)) if !local(ip));
+        if has_six || addresses.iter().all(is_out) {
+            return addresses;
+        }
+        addresses.into_iter().filter(|address| !is_out(address)).collect()
+    }
+
     /// Whether to dial an address that a peer told of itself. `over_loopback`: this peer was reached over loopback.
     pub fn permit(&self, address: &Multiaddr, over_loopback: bool) -> bool {
         if address.iter().any(|part| matches!(part, Protocol::Memory(_))) {
@@ -203,6 +215,16 @@ mod tests {
         let address: Multiaddr = "/ip4/127.0.0.1/tcp/9".parse().unwrap();
         assert!(at_home().permit(&address, true));
         assert!(!at_home().permit(&"/ip4/10.0.0.1/tcp/9".parse().unwrap(), true));
+    }
+
+    #[test]
+    fn without_ipv6_its_addresses_are_left_out_unless_there_are_no_others() {
+        let list = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Multiaddr>>();
+        let both = list(&["/ip4/8.8.4.4/tcp/9", "/ip6/2a00::5/tcp/9", "/ip6/::1/tcp/9", "/dns6/relay.example/tcp/9"]);
+        let four = Surroundings::of([("192.168.1.5".parse().unwrap(), 24), ("fe80::5".parse().unwrap(), 64)]);
+        assert_eq!(four.within_reach(both.clone()).len(), 3);
+        assert_eq!(at_home().within_reach(both.clone()), both);
+        assert_eq!(four.within_reach(list(&["/ip6/2a00::5/tcp/9"])).len(), 1);
     }
 
     #[test]

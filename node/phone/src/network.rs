@@ -46,6 +46,9 @@ pub(crate) trait Network: Send + Sync + 'static {
     /// Whether a connection to the host goes over loopback.
     fn is_over_loopback(&self, host: NodeId) -> bool;
 
+    /// Whether no connection to the host is better than this one.
+    fn is_best(&self, host: NodeId, connection: ConnectionId) -> bool;
+
     /// Lets every connection to the host go but this one.
     async fn keep_only(&self, host: NodeId, connection: ConnectionId);
 
@@ -135,6 +138,14 @@ impl Network for Endpoint {
 
     fn is_over_loopback(&self, host: NodeId) -> bool {
         Self::is_over_loopback(self, host)
+    }
+
+    fn is_best(&self, host: NodeId, connection: ConnectionId) -> bool {
+        let paths = self.paths(host);
+        let kind = |path: &farhelm_overlay::Path| (path.is_direct(), path.transport);
+        let ours = paths.iter().find(|path| path.connection == connection);
+        // Of two of a kind neither is worth a move.
+        ours.map(kind) == paths.first().map(kind)
     }
 
     async fn keep_only(&self, host: NodeId, connection: ConnectionId) {

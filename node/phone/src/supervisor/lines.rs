@@ -142,7 +142,12 @@ impl Supervisor {
         }
         line.settled = true;
         let (network, host, connection) = (self.us.network.clone(), self.record.host, line.connection);
-        tokio::spawn(async move { network.keep_only(host, connection).await });
+        if network.is_best(host, connection) {
+            tokio::spawn(async move { network.keep_only(host, connection).await });
+        } else if self.attempt.is_none() && !self.attempting {
+            // TCP was there first, and QUIC came after it.
+            self.start_attempt(Aim::Direct);
+        }
     }
 
     pub(super) fn on_received(&mut self, received: Result<Envelope, channel::Error>) {

@@ -102,6 +102,10 @@ impl Network for Pipes {
         false
     }
 
+    fn is_best(&self, _: NodeId, _: ConnectionId) -> bool {
+        true
+    }
+
     async fn keep_only(&self, _: NodeId, connection: ConnectionId) {
         self.kept.send_replace(Some(connection));
     }

@@ -1,0 +1,152 @@
+//! The kinds of networks, the rows that are run, and what is expected of each.
+
+use std::env;
+
+/// What a machine sits behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing: an address of its own on the internet.
+    Public,
+    /// The same, listening on 443.
+    Public443,
+    /// A NAT with a forwarded port, which lets anybody in (endpoint-independent filtering).
+    Full,
+    /// A NAT that maps each port to one of its own and lets in whom was sent to (port-restricted).
+    Cone,
+    /// A NAT that maps each port anew for each destination.
+    Symmetric,
+    /// A cone that drops UDP.
+    NoUdp,
+    /// A cone behind the cone of a carrier (RFC 6598).
+    Cgnat,
+    /// A firewall that lets only TCP to port 443 out.
+    Only443,
+    /// Dual stack: IPv6 behind a firewall that lets in whom was sent to, IPv4 behind a symmetric NAT.
+    Six,
+    /// The other's own LAN, behind one router.
+    Lan,
+    /// The same, and the router leads from inside to its forwarded port (hairpin).
+    Hairpin,
+}
+
+impl Kind {
+    const ALL: [(Self, &str); 11] = [
+        (Self::Public, "public"),
+        (Self::Public443, "public443"),
+        (Self::Full, "full"),
+        (Self::Cone, "cone"),
+        (Self::Symmetric, "sym"),
+        (Self::NoUdp, "noudp"),
+        (Self::Cgnat, "cgnat"),
+        (Self::Only443, "only443"),
+        (Self::Six, "six"),
+        (Self::Lan, "lan"),
+        (Self::Hairpin, "hairpin"),
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map(|(_, name)| *name).expect("every kind has a name")
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+    }
+
+    /// Whether anybody can reach it.
+    fn is_open(self) -> bool {
+        matches!(self, Self::Public | Self::Public443 | Self::Full)
+    }
+
+    /// Whether a hole can be punched through it: it maps a port to one of its own, whoever is sent to.
+    fn is_cone(self) -> bool {
+        matches!(self, Self::Cone | Self::NoUdp | Self::Cgnat)
+    }
+
+    pub(crate) fn is_same_lan(self) -> bool {
+        matches!(self, Self::Lan | Self::Hairpin)
+    }
+}
+
+/// Where the host is, and where the phone is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) host: Kind,
+    pub(crate) phone: Kind,
+}
+
+/// What has to come of it. Every row has to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Direct,
+    Relayed,
+}
+
+impl Row {
+    pub(crate) fn name(&self) -> String {
+        format!("{},{}", self.host.name(), self.phone.name())
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let (host, phone) = name.split_once(',')?;
+        Some(Self { host: Kind::parse(host)?, phone: Kind::parse(phone)? })
+    }
+
+    pub(crate) fn expected(&self) -> Expected {
+        let (a, b) = (self.host, self.phone);
+        let either = |kind| a == kind || b == kind;
+        let direct = if b.is_same_lan() {
+            true
+        } else if either(Kind::Only443) {
+            either(Kind::Public443)
+        } else {
+            a.is_open() || b.is_open() || a.is_cone() && b.is_cone() || a == Kind::Six && b == Kind::Six
+        };
+        if direct { Expected::Direct } else { Expected::Relayed }
+    }
+}
+
+/// The rows of every run: each kind beside a cone, the pairs that have a reason of their own, and both ways where the
+/// sides differ.
+const ROWS: [&str; 26] = [
+    "public,public",
+    "public,cone",
+    "cone,public",
+    "cone,cone",
+    "full,sym",
+    "sym,full",
+    "full,cone",
+    "cone,full",
+    "sym,public",
+    "public,sym",
+    "cone,sym",
+    "sym,cone",
+    "sym,sym",
+    "noudp,cone",
+    "cone,noudp",
+    "noudp,noudp",
+    "cgnat,cone",
+    "cgnat,cgnat",
+    "only443,cone",
+    "only443,only443",
+    "public443,only443",
+    "six,six",
+    "six,cone",
+    "cone,lan",
+    "sym,lan",
+    "full,hairpin",
+];
+
+/// The rows that this run is to try.
+pub(crate) fn wanted() -> Vec<Row> {
+    let parse = |name: &str| Row::parse(name).unwrap_or_else(|| panic!("FARHELM_NAT: there is no row {name:?}"));
+    match env::var("FARHELM_NAT") {
+        Err(_) => ROWS.map(parse).into(),
+        Ok(all) if all == "all" => {
+            let apart = || Kind::ALL.iter().map(|(kind, _)| *kind).filter(|kind| !kind.is_same_lan());
+            let pairs = apart().flat_map(|host| apart().map(move |phone| Row { host, phone }));
+            let together = ["cone,lan", "sym,lan", "full,lan", "full,hairpin"].map(parse);
+            pairs.chain(together).collect()
+        }
+        Ok(one) => one.split_whitespace().map(parse).collect(),
+    }
+}

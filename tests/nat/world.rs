@@ -1,0 +1,140 @@
+//! One world: builds its network, starts relays and host in it, and lets the phone try.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::delay::LINKS;
+use crate::kinds::{Kind, Row};
+use crate::network::{self, PORT, RELAYS};
+use crate::scene::{Process, Scene, text};
+use crate::{ourselves, pocket};
+
+/// A child that ends with the world.
+struct Kept(Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Builds the world of a row and prints what happened in it.
+pub(crate) fn run(row: Row) {
+    let _delays = delays(row);
+    shell(&network::script(row));
+    let internet = round_trip(row);
+    assert!((internet - 50.0).abs() < 25.0, "a round trip over the internet took {internet} ms, not about 50");
+    let scene = Scene::set();
+    let (_relays, addresses) = relays(&scene);
+    let _host = host(&scene, row, &addresses);
+    let (_desk, ticket) = {
+        let mut desk = within("host", scene.farhelm("desk", &["pair", "--yes"]), "");
+        let ticket = text(&desk.event("ticket")["text"]);
+        (desk, ticket)
+    };
+    let mut found = phone(row, &ticket);
+    found["internet_ms"] = json!(internet);
+    println!("RESULT {found}");
+}
+
+fn delays(row: Row) -> Kept {
+    let mut command = Command::new(std::env::current_exe().expect("we run"));
+    let mut again = Command::new("env");
+    ourselves(&mut again, "delay");
+    command.args(again.get_args().skip(1)).env(crate::ROLE, "delay").env(LINKS, network::links(row).join(" "));
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+    let output = BufReader::new(child.stdout.take().expect("it was piped"));
+    let ready = output.lines().map_while(Result::ok).any(|line| line.ends_with("ready"));
+    assert!(ready, "the links");
+    Kept(child)
+}
+
+fn shell(script: &str) {
+    let mut child = Command::new("sh").arg("-s").stdin(Stdio::piped()).spawn().expect("a shell");
+    child.stdin.take().expect("it was piped").write_all(script.as_bytes()).expect("it reads");
+    assert!(child.wait().expect("it ends").success(), "the network:\n{script}");
+}
+
+/// Milliseconds from one side's uplink to a relay and back: two links each way.
+fn round_trip(row: Row) -> f64 {
+    let from = network::links(row).pop().expect("a link");
+    let script = format!("ping -c 4 -i 0.2 -q {}", RELAYS[0].0);
+    let output = within_command("sh", &from).args(["-c", &script]).output().expect("ping");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let figures = said.lines().find_map(|line| line.split(" = ").nth(1).filter(|_| line.contains("min/avg")));
+    let least = figures.and_then(|figures| figures.split('/').next()?.parse().ok());
+    least.unwrap_or_else(|| panic!("no round trip: {said}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn within_command(program: &str, machine: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/run/netns/{machine}")).arg(program);
+    command
+}
+
+/// A program of the scene on a machine of this world.
+fn within(machine: &str, command: Command, input: &str) -> Process {
+    let mut there = within_command(&command.get_program().to_string_lossy(), machine);
+    there.args(command.get_args()).env_clear();
+    there.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        there.current_dir(folder);
+    }
+    Process::start(there, input)
+}
+
+/// Both relays, and every address at which they are.
+fn relays(scene: &Scene) -> (Vec<Process>, Vec<String>) {
+    let (mut relays, mut addresses) = (Vec::new(), Vec::new());
+    for (n, (four, six)) in (1..).zip(RELAYS) {
+        let listen = [
+            format!("/ip4/{four}/tcp/4001"),
+            format!("/ip4/{four}/udp/4001/quic-v1"),
+            format!("/ip4/{four}/tcp/443"),
+            format!("/ip6/{six}/tcp/4001"),
+            format!("/ip6/{six}/udp/4001/quic-v1"),
+        ];
+        let mut arguments = vec!["relay"];
+        arguments.extend(listen.iter().flat_map(|address| ["--listen", address.as_str(), "--announce", address]));
+        let machine = format!("relay{n}");
+        let mut relay = within(&machine, scene.farhelm(&machine, &arguments), "");
+        let said = relay.event("listening")["addresses"].as_array().expect("addresses").clone();
+        addresses.extend(said.iter().map(text));
+        relays.push(relay);
+    }
+    (relays, addresses)
+}
+
+fn host(scene: &Scene, row: Row, relays: &[String]) -> Process {
+    let connect = format!("unix://{}", scene.path("agent.sock").display());
+    let listen = pocket::listen(if row.host == Kind::Public443 { 443 } else { PORT });
+    let mut arguments = vec!["host", "--name", "desk", "--connect", &connect];
+    arguments.extend(listen.iter().flat_map(|address| ["--listen", address.as_str()]));
+    arguments.extend(relays.iter().flat_map(|address| ["--relay", address.as_str()]));
+    let mut host = within("host", scene.farhelm("desk", &arguments), "");
+    let reserved = |host: &Value| {
+        let at = |relay: &str| host["relays"].as_array().is_some_and(|all| all.iter().any(|a| text(a).contains(relay)));
+        RELAYS.iter().all(|(relay, _)| at(relay))
+    };
+    host.event_that("reachable", reserved);
+    host
+}
+
+/// What the phone found, by its own clock.
+fn phone(row: Row, ticket: &str) -> Value {
+    let program = std::env::current_exe().expect("we run");
+    let mut command = within_command(&program.display().to_string(), "phone");
+    let mut again = Command::new("env");
+    ourselves(&mut again, "phone");
+    command.args(again.get_args().skip(1)).env(crate::ROLE, "phone").env(crate::ROW, row.name());
+    let port = if row.phone == Kind::Public443 { 443 } else { PORT };
+    command.env(pocket::TICKET, ticket).env(pocket::LISTEN, port.to_string());
+    let output = command.stdin(Stdio::null()).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let found = said.lines().find_map(|line| Some(line.split_once("FOUND ")?.1));
+    let found = found.and_then(|text| serde_json::from_str(text).ok());
+    found.unwrap_or_else(|| panic!("the phone: {said}\n{}", String::from_utf8_lossy(&output.stderr)))
+}
