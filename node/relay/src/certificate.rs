@@ -8,6 +8,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use farhelm_overlay::{Multiaddr, Protocol};
@@ -20,7 +21,7 @@ use tokio::sync::broadcast;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::relay::Event;
+use crate::relay::{Event, lock};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -74,27 +75,40 @@ pub(crate) struct Certificate {
     pub(crate) tls: tls::Config,
     /// The hosts it is for, each as the beginning of an address; no wildcards.
     pub(crate) hosts: Vec<Multiaddr>,
+    /// Itself, without those that vouch for it.
+    der: CertificateDer<'static>,
 }
+
+/// Why clients refuse what is served, or why what is in the files isn't served; in words.
+pub(crate) type Trouble = Arc<Mutex<Option<String>>>;
 
 /// Keeps a running relay's certificate as its files have it.
 #[derive(Debug)]
 pub(crate) struct Renewal {
     files: Files,
     seen: Contents,
+    served: CertificateDer<'static>,
+    /// Why the files' contents aren't served.
+    refused: Option<String>,
+    trouble: Trouble,
     changes: mpsc::Sender<tls::Config>,
     events: broadcast::Sender<Event>,
 }
 
 impl Files {
-    /// Reads both; also gives what keeps them up to date, and where it says so.
+    /// Reads both; also gives what keeps them up to date. What becomes of them is said in the other two.
     pub(crate) async fn load(
         self,
         events: broadcast::Sender<Event>,
+        trouble: Trouble,
     ) -> Result<(Certificate, Renewal, mpsc::Receiver<tls::Config>), Error> {
         let seen = self.read().await?;
         let certificate = self.parse(&seen)?;
         let (changes, changed) = mpsc::channel(1);
-        Ok((certificate, Renewal { files: self, seen, changes, events }, changed))
+        let served = certificate.der.clone();
+        let renewal = Renewal { files: self, seen, served, refused: None, trouble, changes, events };
+        renewal.judge();
+        Ok((certificate, renewal, changed))
     }
 
     async fn read(&self) -> Result<Contents, Error> {
@@ -107,8 +121,7 @@ impl Files {
         let first = chain.first().ok_or_else(|| Error::NoCertificate(self.certificate.clone()))?;
         let (_, parsed) =
             X509Certificate::from_der(first).map_err(|_| Error::NoCertificate(self.certificate.clone()))?;
-        let hosts = hosts(&parsed);
-        warn_of(&parsed);
+        let (hosts, der) = (hosts(&parsed), first.clone());
         let key = self.parse_key(&contents.key)?;
         let chain = chain.iter().map(|certificate| tls::Certificate::new(certificate.to_vec()));
         let tls = tls::Config::new(key, chain).map_err(|error| Error::Mismatch {
@@ -116,7 +129,7 @@ impl Files {
             key: self.key.clone(),
             reason: error.to_string(),
         })?;
-        Ok(Certificate { tls, hosts })
+        Ok(Certificate { tls, hosts, der })
     }
 
     fn parse_key(&self, pem: &[u8]) -> Result<tls::PrivateKey, Error> {
@@ -136,11 +149,13 @@ impl Renewal {
         while !self.changes.is_closed() {
             tokio::time::sleep(LOOK).await;
             // Gone for a moment while they are replaced; whether for good, the next start says.
-            let Ok(now) = self.files.read().await else { continue };
-            if now != self.seen {
+            if let Ok(now) = self.files.read().await
+                && now != self.seen
+            {
                 self.take(&now).await;
                 self.seen = now;
             }
+            self.judge();
         }
     }
 
@@ -149,16 +164,24 @@ impl Renewal {
             Ok(certificate) => {
                 // An error means that the relay is gone.
                 let _ = self.changes.send(certificate.tls).await;
+                (self.served, self.refused) = (certificate.der, None);
                 tracing::info!("the certificate's files have changed: new connections get the new one");
                 Event::CertificateRenewed
             }
             Err(error) => {
                 tracing::warn!(%error, "the certificate's files have changed and can't be used; the old one stays");
+                self.refused = Some(error.to_string());
                 Event::CertificateRefused { reason: error.to_string() }
             }
         };
         // Nobody may be listening.
         let _ = self.events.send(event);
+    }
+
+    /// Says what is wrong now; a certificate may run out meanwhile.
+    fn judge(&self) {
+        let refused = self.refused.as_ref().map(|reason| format!("{reason}; the certificate before it stays"));
+        *lock(&self.trouble) = refused.or_else(|| flaw(&self.served));
     }
 }
 
@@ -186,14 +209,15 @@ fn host(name: &GeneralName<'_>) -> Option<Multiaddr> {
     }
 }
 
-/// What clients will refuse, and TLS serves all the same.
-fn warn_of(certificate: &X509Certificate<'_>) {
-    if !certificate.validity().is_valid() {
-        tracing::warn!(validity = %certificate.validity().not_after, "the certificate isn't valid now: clients refuse it");
+/// Why clients refuse it, though TLS serves it all the same.
+fn flaw(der: &CertificateDer<'_>) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let validity = certificate.validity();
+    if !validity.is_valid() {
+        return Some(format!("it is valid from {} to {} only", validity.not_before, validity.not_after));
     }
-    if certificate.subject() == certificate.issuer() {
-        tracing::warn!("the certificate is self-signed: only clients that were told to trust it accept it");
-    }
+    let is_self_signed = certificate.subject() == certificate.issuer();
+    is_self_signed.then(|| "it is self-signed, so only machines that were told to trust it accept it".to_owned())
 }
 
 #[cfg(test)]
@@ -217,7 +241,7 @@ mod tests {
 
     async fn load(files: &Files) -> Result<Certificate, Error> {
         let (events, _) = broadcast::channel(4);
-        files.clone().load(events).await.map(|(certificate, ..)| certificate)
+        files.clone().load(events, Trouble::default()).await.map(|(certificate, ..)| certificate)
     }
 
     #[tokio::test]
@@ -228,6 +252,14 @@ mod tests {
         write(&files, &certificate, &key);
         let hosts: Vec<_> = load(&files).await.unwrap().hosts.iter().map(ToString::to_string).collect();
         assert_eq!(hosts, ["/dns/relay.example.org", "/ip4/192.0.2.7", "/ip6/2001:db8::7"]);
+    }
+
+    #[test]
+    fn one_that_ran_out_says_when() {
+        let mut params = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2020, 1, 2);
+        let made = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        assert!(flaw(made.der()).is_some_and(|flaw| flaw.contains("2020")), "{:?}", flaw(made.der()));
     }
 
     #[tokio::test]
@@ -255,11 +287,18 @@ mod tests {
         let ((certificate, key), (next, its_key)) = (made(&["a.example"]), made(&["a.example"]));
         write(&files, &certificate, &key);
         let (events, mut said) = broadcast::channel(4);
-        let (_, renewal, _changes) = files.clone().load(events).await.unwrap();
+        let trouble = Trouble::default();
+        let (_, renewal, _changes) = files.clone().load(events, trouble.clone()).await.unwrap();
+        let troubled = |word: &str| lock(&trouble).as_ref().is_some_and(|trouble| trouble.contains(word));
+        assert!(troubled("self-signed"));
         tokio::spawn(renewal.run());
         write(&files, &next, &key);
         assert!(matches!(said.recv().await, Ok(Event::CertificateRefused { .. })));
         write(&files, &next, &its_key);
+        tokio::time::sleep(LOOK / 2).await;
+        assert!(troubled("key.pem"));
         assert_eq!(said.recv().await, Ok(Event::CertificateRenewed));
+        tokio::time::sleep(LOOK / 2).await;
+        assert!(troubled("self-signed"));
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::announce::{self, Places};
-use crate::certificate;
+use crate::certificate::{self, Trouble};
 use crate::config::{self, Config};
 use crate::ledger::Ledger;
 use crate::sockets::listen;
@@ -141,6 +141,7 @@ struct Inner {
     id: NodeId,
     multiaddrs: Vec<Multiaddr>,
     status: Arc<Mutex<Status>>,
+    trouble: Trouble,
     events: broadcast::Sender<Event>,
     stop: mpsc::Sender<oneshot::Sender<()>>,
 }
@@ -175,7 +176,7 @@ impl Relay {
         let status = Arc::new(Mutex::new(Status::default()));
         let task = Task::new(swarm, ledger, status.clone(), events.clone(), tls.renewal);
         runtime.spawn(task.run(stopped));
-        Ok(Self(Arc::new(Inner { id, multiaddrs, status, events, stop })))
+        Ok(Self(Arc::new(Inner { id, multiaddrs, status, trouble: tls.trouble, events, stop })))
     }
 
     /// This relay.
@@ -198,6 +199,11 @@ impl Relay {
         lock(&self.0.status).clone()
     }
 
+    /// What is wrong with the certificate, in words: why clients refuse it, or why what is in its files isn't served.
+    pub fn certificate_trouble(&self) -> Option<String> {
+        lock(&self.0.trouble).clone()
+    }
+
     /// Closes every connection and frees the ports, for every clone of this handle. Takes 2 s at most.
     pub async fn shutdown(self) {
         let (reply, done) = oneshot::channel();
@@ -214,16 +220,19 @@ struct Serving {
     tls: Tls,
     hosts: Vec<Multiaddr>,
     renewal: Option<AbortOnDropHandle<()>>,
+    trouble: Trouble,
 }
 
 impl Serving {
     async fn of(config: &Config, events: &broadcast::Sender<Event>) -> Result<Self, Error> {
         let Some(files) = config.certificate() else { return Ok(Self::default()) };
-        let (certificate, renewal, changes) = files.load(events.clone()).await?;
+        let trouble = Trouble::default();
+        let (certificate, renewal, changes) = files.load(events.clone(), trouble.clone()).await?;
         Ok(Self {
             tls: Tls { first: Some(certificate.tls), changes: Some(changes) },
             hosts: certificate.hosts,
             renewal: Some(AbortOnDropHandle::new(tokio::spawn(renewal.run()))),
+            trouble,
         })
     }
 }

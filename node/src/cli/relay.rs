@@ -99,6 +99,7 @@ pub(super) struct Relay {
 enum Event {
     Listening { id: String, addresses: Vec<String>, ports: Vec<String> },
     Status { connections: usize, reservations: usize, circuits: usize },
+    Certificate { trouble: Option<String> },
     Stopping,
 }
 
@@ -137,10 +138,11 @@ fn listening(relay: &Running, context: &Context) -> Result<(), Failure> {
 
 /// Says how the relay stands whenever that has changed, now and then, until the program is stopped.
 async fn follow(relay: &Running, context: &Context) -> Result<(), Failure> {
-    let mut said = Status::default();
+    let (mut said, mut trouble) = (Status::default(), None);
     let mut ticks = interval(BETWEEN_STATUS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while context.stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        trouble = certificate(trouble, relay.certificate_trouble(), context)?;
         let status = relay.status();
         if status == said {
             continue;
@@ -152,6 +154,17 @@ async fn follow(relay: &Running, context: &Context) -> Result<(), Failure> {
         said = status;
     }
     Ok(())
+}
+
+/// Says what is wrong with the certificate if that has changed; gives what is.
+fn certificate(before: Option<String>, now: Option<String>, context: &Context) -> Result<Option<String>, Failure> {
+    if before != now {
+        context.say(&Event::Certificate { trouble: now.clone() }, || match &now {
+            Some(trouble) => format!("The certificate: {trouble}."),
+            None => "The certificate is in order again.".into(),
+        })?;
+    }
+    Ok(now)
 }
 
 impl Relay {
