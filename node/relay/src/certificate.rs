@@ -11,12 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use farhelm_overlay::websocket::{Served, TlsError, certified};
 use farhelm_overlay::{Multiaddr, Protocol};
-use futures::SinkExt;
-use futures::channel::mpsc;
-use libp2p::websocket::tls;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use futures_rustls::rustls::pki_types::pem::PemObject;
+use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use futures_rustls::rustls::sign::CertifiedKey;
 use tokio::sync::broadcast;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -40,18 +39,20 @@ pub enum Error {
     /// No certificate in the file.
     #[error("{} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)", .0.display())]
     NoCertificate(PathBuf),
-    /// No private key in the file.
-    #[error("{} holds no private key in PEM form (-----BEGIN PRIVATE KEY-----), or one that is encrypted", .0.display())]
+    /// No private key in the file that TLS can use.
+    #[error(
+        "{} holds no private key in PEM form (-----BEGIN PRIVATE KEY-----), or one that is encrypted or of a kind that TLS \
+         doesn't know",
+        .0.display()
+    )]
     NoKey(PathBuf),
     /// They aren't of one pair.
-    #[error("the key in {} is not that of the certificate in {} ({reason})", key.display(), certificate.display())]
+    #[error("the key in {} is not that of the certificate in {}", key.display(), certificate.display())]
     Mismatch {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What TLS says.
-        reason: String,
     },
 }
 
@@ -71,10 +72,10 @@ struct Contents {
 
 /// A certificate that can be served.
 #[derive(Debug)]
-pub(crate) struct Certificate {
-    pub(crate) tls: tls::Config,
+struct Certificate {
+    key: CertifiedKey,
     /// The hosts it is for, each as the beginning of an address; no wildcards.
-    pub(crate) hosts: Vec<Multiaddr>,
+    hosts: Vec<Multiaddr>,
     /// Itself, without those that vouch for it.
     der: CertificateDer<'static>,
 }
@@ -87,11 +88,12 @@ pub(crate) type Trouble = Arc<Mutex<Option<String>>>;
 pub(crate) struct Renewal {
     files: Files,
     seen: Contents,
-    served: CertificateDer<'static>,
+    served: Served,
+    /// What is served, without those that vouch for it.
+    der: CertificateDer<'static>,
     /// Why the files' contents aren't served.
     refused: Option<String>,
     trouble: Trouble,
-    changes: mpsc::Sender<tls::Config>,
     events: broadcast::Sender<Event>,
 }
 
@@ -101,14 +103,13 @@ impl Files {
         self,
         events: broadcast::Sender<Event>,
         trouble: Trouble,
-    ) -> Result<(Certificate, Renewal, mpsc::Receiver<tls::Config>), Error> {
+    ) -> Result<(Served, Vec<Multiaddr>, Renewal), Error> {
         let seen = self.read().await?;
         let certificate = self.parse(&seen)?;
-        let (changes, changed) = mpsc::channel(1);
-        let served = certificate.der.clone();
-        let renewal = Renewal { files: self, seen, served, refused: None, trouble, changes, events };
+        let (served, der) = (Served::new(certificate.key), certificate.der);
+        let renewal = Renewal { files: self, seen, served: served.clone(), der, refused: None, trouble, events };
         renewal.judge();
-        Ok((certificate, renewal, changed))
+        Ok((served, certificate.hosts, renewal))
     }
 
     async fn read(&self) -> Result<Contents, Error> {
@@ -122,49 +123,43 @@ impl Files {
         let (_, parsed) =
             X509Certificate::from_der(first).map_err(|_| Error::NoCertificate(self.certificate.clone()))?;
         let (hosts, der) = (hosts(&parsed), first.clone());
-        let key = self.parse_key(&contents.key)?;
-        let chain = chain.iter().map(|certificate| tls::Certificate::new(certificate.to_vec()));
-        let tls = tls::Config::new(key, chain).map_err(|error| Error::Mismatch {
-            certificate: self.certificate.clone(),
-            key: self.key.clone(),
-            reason: error.to_string(),
-        })?;
-        Ok(Certificate { tls, hosts, der })
+        let key = PrivateKeyDer::from_pem_slice(&contents.key).map_err(|_| Error::NoKey(self.key.clone()))?;
+        let key = certified(chain, key).map_err(|error| self.refused(&error))?;
+        Ok(Certificate { key, hosts, der })
     }
 
-    fn parse_key(&self, pem: &[u8]) -> Result<tls::PrivateKey, Error> {
-        let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| Error::NoKey(self.key.clone()))?;
-        let der = key.secret_der().to_vec();
-        // libp2p guesses the form once more, and panics if it can't.
-        match PrivateKeyDer::try_from(der.as_slice()) {
-            Ok(_) => Ok(tls::PrivateKey::new(der)),
-            Err(_) => Err(Error::NoKey(self.key.clone())),
+    fn refused(&self, error: &TlsError) -> Error {
+        match error {
+            TlsError::InconsistentKeys(_) => {
+                Error::Mismatch { certificate: self.certificate.clone(), key: self.key.clone() }
+            }
+            TlsError::InvalidCertificate(_) => Error::NoCertificate(self.certificate.clone()),
+            _ => Error::NoKey(self.key.clone()),
         }
     }
 }
 
 impl Renewal {
-    /// Runs until the relay is gone.
+    /// Runs until it is stopped.
     pub(crate) async fn run(mut self) {
-        while !self.changes.is_closed() {
+        loop {
             tokio::time::sleep(LOOK).await;
             // Gone for a moment while they are replaced; whether for good, the next start says.
             if let Ok(now) = self.files.read().await
                 && now != self.seen
             {
-                self.take(&now).await;
+                self.take(&now);
                 self.seen = now;
             }
             self.judge();
         }
     }
 
-    async fn take(&mut self, contents: &Contents) {
+    fn take(&mut self, contents: &Contents) {
         let event = match self.files.parse(contents) {
             Ok(certificate) => {
-                // An error means that the relay is gone.
-                let _ = self.changes.send(certificate.tls).await;
-                (self.served, self.refused) = (certificate.der, None);
+                self.served.replace(certificate.key);
+                (self.der, self.refused) = (certificate.der, None);
                 tracing::info!("the certificate's files have changed: new connections get the new one");
                 Event::CertificateRenewed
             }
@@ -181,7 +176,7 @@ impl Renewal {
     /// Says what is wrong now; a certificate may run out meanwhile.
     fn judge(&self) {
         let refused = self.refused.as_ref().map(|reason| format!("{reason}; the certificate before it stays"));
-        *lock(&self.trouble) = refused.or_else(|| flaw(&self.served));
+        *lock(&self.trouble) = refused.or_else(|| flaw(&self.der));
     }
 }
 
@@ -239,9 +234,10 @@ mod tests {
         std::fs::write(&files.key, key).unwrap();
     }
 
-    async fn load(files: &Files) -> Result<Certificate, Error> {
+    /// The hosts that the certificate is for.
+    async fn load(files: &Files) -> Result<Vec<Multiaddr>, Error> {
         let (events, _) = broadcast::channel(4);
-        files.clone().load(events, Trouble::default()).await.map(|(certificate, ..)| certificate)
+        files.clone().load(events, Trouble::default()).await.map(|(_, hosts, _)| hosts)
     }
 
     #[tokio::test]
@@ -250,7 +246,7 @@ mod tests {
         let files = files(&directory);
         let (certificate, key) = made(&["relay.example.org", "*.example.org", "localhost", "192.0.2.7", "2001:db8::7"]);
         write(&files, &certificate, &key);
-        let hosts: Vec<_> = load(&files).await.unwrap().hosts.iter().map(ToString::to_string).collect();
+        let hosts: Vec<_> = load(&files).await.unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(hosts, ["/dns/relay.example.org", "/ip4/192.0.2.7", "/ip6/2001:db8::7"]);
     }
 
@@ -288,7 +284,7 @@ mod tests {
         write(&files, &certificate, &key);
         let (events, mut said) = broadcast::channel(4);
         let trouble = Trouble::default();
-        let (_, renewal, _changes) = files.clone().load(events, trouble.clone()).await.unwrap();
+        let (_, _, renewal) = files.clone().load(events, trouble.clone()).await.unwrap();
         let troubled = |word: &str| lock(&trouble).as_ref().is_some_and(|trouble| trouble.contains(word));
         assert!(troubled("self-signed"));
         tokio::spawn(renewal.run());

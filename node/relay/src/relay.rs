@@ -227,10 +227,10 @@ impl Serving {
     async fn of(config: &Config, events: &broadcast::Sender<Event>) -> Result<Self, Error> {
         let Some(files) = config.certificate() else { return Ok(Self::default()) };
         let trouble = Trouble::default();
-        let (certificate, renewal, changes) = files.load(events.clone(), trouble.clone()).await?;
+        let (served, hosts, renewal) = files.load(events.clone(), trouble.clone()).await?;
         Ok(Self {
-            tls: Tls { first: Some(certificate.tls), changes: Some(changes) },
-            hosts: certificate.hosts,
+            tls: Tls { served: Some(served), ..Tls::default() },
+            hosts,
             renewal: Some(AbortOnDropHandle::new(tokio::spawn(renewal.run()))),
             trouble,
         })
