@@ -526,6 +526,26 @@ fn a_certificate_that_can_not_be_used_is_named_before_the_relay_starts() {
 }
 
 #[test]
+fn a_relay_with_a_certificate_goes_by_its_name_and_says_what_is_wrong_with_it() {
+    let state = state();
+    let made = rcgen::generate_simple_self_signed(["relay.example.org".to_owned()]).expect("a certificate");
+    let file = |name: &str, text: String| {
+        let path = state.path().join(name);
+        fs::write(&path, text).expect("it is written");
+        path.to_str().expect("a path of ASCII").to_owned()
+    };
+    let (certificate, key) = (file("cert.pem", made.cert.pem()), file("key.pem", made.key_pair.serialize_pem()));
+    let listen = ["relay", "--listen", "/ip4/127.0.0.1/tcp/0/tls/ws", "--tls-cert", &certificate, "--tls-key", &key];
+    let mut relay = Service::start(state.path(), &listen);
+    let listening = relay.wait_for("listening");
+    let address = listening["addresses"][0].as_str().expect("an address");
+    assert!(address.starts_with("/dns/relay.example.org/tcp/") && address.contains("/tls/ws/p2p/"), "{address}");
+    let certificate = relay.wait_for("certificate");
+    assert!(certificate["trouble"].as_str().is_some_and(|trouble| trouble.contains("self-signed")), "{certificate}");
+    assert_eq!(relay.stop(Signal::TERM), 0);
+}
+
+#[test]
 fn a_second_relay_on_one_key_is_refused() {
     let state = state();
     let mut first = Service::start(state.path(), &LOOPBACK);
