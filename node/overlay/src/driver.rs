@@ -2,7 +2,7 @@
 //!
 //! Nothing is decided here that a machine could decide.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Multiaddr;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{PeerId, dcutr, identify};
+use libp2p::{PeerId, dcutr, identify, relay};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::addresses;
@@ -21,7 +21,7 @@ use crate::admission::{Admission, DetailsEvent};
 use crate::calls::{self, Calls};
 use crate::endpoint::{Attempt, ConnectError, Error, Event, Incoming, Paces, Reservation, Shared};
 use crate::legs::{self, Legs};
-use crate::paths::Path;
+use crate::paths::{Limit, Path, Via};
 use crate::probe::{self, Finding};
 use crate::reservations::{self, Reservations};
 use crate::streams::{Arrival, Control};
@@ -79,6 +79,8 @@ pub(crate) struct Driver {
     /// Whether one of them listens on every interface.
     wildcard: bool,
     paces: Paces,
+    /// What each relay last said that a circuit of ours may carry.
+    limits: HashMap<PeerId, Limit>,
     /// When our own addresses changed last; none before the first dial.
     changed_at: Option<Instant>,
 }
@@ -106,6 +108,7 @@ impl Driver {
             starting: HashSet::new(),
             wildcard: false,
             paces,
+            limits: HashMap::new(),
             changed_at: None,
         }
     }
@@ -380,7 +383,8 @@ impl Driver {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 // The door lets Ed25519 keys in only.
                 let Ok(peer) = NodeId::from_peer_id(&peer_id) else { return };
-                let path = Path::new(connection_id, peer, &endpoint, Instant::now());
+                let mut path = Path::new(connection_id, peer, &endpoint, Instant::now());
+                path.limit = self.limit_of(&path);
                 let path = self.shared().paths.insert(path);
                 if path.is_direct() {
                     self.legs.connected(peer_id, connection_id);
@@ -417,6 +421,16 @@ impl Driver {
         }
     }
 
+    /// What our own circuit may carry; who was called learns it from the caller's moving on.
+    fn limit_of(&self, path: &Path) -> Limit {
+        match path.via {
+            Via::Relay(Some(relay)) if path.outbound => {
+                self.limits.get(&relay.to_peer_id()).copied().unwrap_or_default()
+            }
+            _ => Limit::default(),
+        }
+    }
+
     /// If it broke, what happened to it may have happened to the others of that peer: a killed relay resets its TCP
     /// connections, while those over QUIC just fall silent.
     fn on_path_lost(&mut self, path: Path, broke: bool) {
@@ -431,6 +445,10 @@ impl Driver {
         match event {
             DetailsEvent::Identify(identify::Event::Received { connection_id, peer_id, .. }) => {
                 self.legs.identified(peer_id, connection_id, Instant::now());
+            }
+            DetailsEvent::Relay(relay::client::Event::OutboundCircuitEstablished { relay_peer_id, limit }) => {
+                let limit = limit.map(|limit| Limit { duration: limit.duration(), bytes: limit.data_in_bytes() });
+                self.limits.insert(relay_peer_id, limit.unwrap_or_default());
             }
             DetailsEvent::Dcutr(dcutr::Event { remote_peer_id, result }) => {
                 let Ok(peer) = NodeId::from_peer_id(&remote_peer_id) else { return };

@@ -78,6 +78,17 @@ pub struct Path {
     pub established: Instant,
     /// The last measured round trip.
     pub rtt: Option<Duration>,
+    /// What its relay lets it carry, if it goes through one that says so.
+    pub limit: Limit,
+}
+
+/// What a relay lets a circuit carry before it cuts it without a word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// From its beginning.
+    pub duration: Option<Duration>,
+    /// In both directions together, with their framing.
+    pub bytes: Option<u64>,
 }
 
 impl Path {
@@ -97,6 +108,7 @@ impl Path {
             remote: near.clone(),
             established: now,
             rtt: None,
+            limit: Limit::default(),
         }
     }
 

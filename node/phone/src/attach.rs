@@ -36,6 +36,15 @@ pub(crate) enum Aim {
     Best,
     /// A direct one that has appeared.
     Direct,
+    /// A circuit that is made for it, before the one there is ends.
+    Fresh,
+}
+
+impl Aim {
+    /// Whether there is a line that lives on if this fails.
+    pub(crate) const fn is_a_move(self) -> bool {
+        matches!(self, Self::Direct | Self::Fresh)
+    }
 }
 
 /// A channel that the host accepted.
@@ -149,6 +158,7 @@ async fn reach(us: &Us, record: &Record, aim: Aim) -> Result<Reached, Unreachabl
         match aim {
             Aim::Best => us.network.reach(record.host, record.addresses()).await,
             Aim::Direct => us.network.reach_directly(record.host).await,
+            Aim::Fresh => us.network.reach_anew(record.host, record.circuits()).await,
         }
     };
     timeout(REACH, reached).await.unwrap_or_else(|_| Err(Unreachable(vec!["no answer in time".into()])))

@@ -37,6 +37,9 @@ pub(crate) trait Network: Send + Sync + 'static {
     /// A stream on a direct connection that is there.
     async fn reach_directly(&self, host: NodeId) -> Result<Reached, Unreachable>;
 
+    /// A stream on a new connection, whatever there is.
+    async fn reach_anew(&self, host: NodeId, addresses: Vec<Multiaddr>) -> Result<Reached, Unreachable>;
+
     /// Tries `addresses`, and waits until a direct connection is there, whoever made it. `false`: not within `patience`.
     async fn direct(&self, host: NodeId, addresses: Vec<Multiaddr>, patience: Duration) -> bool;
 
@@ -104,6 +107,12 @@ impl Network for Endpoint {
 
     async fn reach_directly(&self, host: NodeId) -> Result<Reached, Unreachable> {
         let (path, stream) = self.open(host, Route::Direct).await?;
+        Ok(Reached { stream: Box::new(stream), path })
+    }
+
+    async fn reach_anew(&self, host: NodeId, addresses: Vec<Multiaddr>) -> Result<Reached, Unreachable> {
+        let path = self.dial(host, addresses).await?;
+        let (path, stream) = self.open(host, Route::Connection(path.connection)).await?;
         Ok(Reached { stream: Box::new(stream), path })
     }
 

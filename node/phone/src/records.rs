@@ -90,8 +90,13 @@ impl Record {
 
     /// Every address that is known: circuits through each relay, and direct ones.
     pub(crate) fn addresses(&self) -> Vec<Multiaddr> {
+        self.circuits().into_iter().chain(self.direct_addresses()).collect()
+    }
+
+    /// Those through a relay.
+    pub(crate) fn circuits(&self) -> Vec<Multiaddr> {
         let circuits = self.relays.iter().map(|relay| relay.clone().with(Protocol::P2pCircuit));
-        circuits.map(|circuit| self.of_host(circuit)).chain(self.direct_addresses()).collect()
+        circuits.map(|circuit| self.of_host(circuit)).collect()
     }
 
     /// Those where nobody is in between.

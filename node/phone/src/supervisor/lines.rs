@@ -11,6 +11,7 @@ use farhelm_overlay::channel;
 use futures::FutureExt;
 use tokio::time::Instant;
 
+use super::allowance::Allowance;
 use super::{Line, Supervisor};
 use crate::attach::{Aim, Attached, Failure, Told, attach};
 use crate::connection::{Connection, Path, Why};
@@ -73,7 +74,7 @@ impl Supervisor {
             Ok(attached) => self.on_attached(attached),
             Err(Failure::Removed(tombstone)) => self.on_removed(tombstone.revoked_at_ms),
             // The line lives on; moving it is tried again later.
-            Err(Failure::Away(_)) if aim == Some(Aim::Direct) && self.line.is_some() => {
+            Err(Failure::Away(_)) if aim.is_some_and(Aim::is_a_move) && self.line.is_some() => {
                 self.watch_for_direct(FIRST_TRY);
             }
             Err(Failure::Away(why)) => {
@@ -92,8 +93,9 @@ impl Supervisor {
         self.lines += 1;
         let since = Instant::now();
         let (id, counted, connection) = (self.lines, (0, 0), path.connection);
+        let allowance = Allowance::new(path.limit, since);
         let (path, met, settled, tries) = (Path::of(&path), false, false, 0);
-        let line = Line { id, channel, connection, path, watched, counted, met, since, settled, tries };
+        let line = Line { id, channel, connection, path, allowance, watched, counted, met, since, settled, tries };
         if let Some(old) = self.line.replace(line) {
             self.drain(old);
         }
@@ -133,6 +135,17 @@ impl Supervisor {
         }
     }
 
+    /// Moves to a new circuit before the relay ends this one.
+    pub(super) fn renew_circuit(&mut self) {
+        let is_free = self.attempt.is_none() && !self.attempting;
+        let Some(line) = self.line.as_mut().filter(|_| is_free) else { return };
+        let (now, moved) = (Instant::now(), line.counted.0 + line.counted.1);
+        if line.met && line.allowance.is_used_up(moved, now) {
+            line.allowance.tried(now);
+            self.start_attempt(Aim::Fresh);
+        }
+    }
+
     /// Once a direct path has proven itself, whatever else leads to the host is let go: the relayed path, and what both
     /// sides dialled at once. Only this side does, as it is the one that chooses what the session runs on.
     fn settle(&mut self) {
@@ -155,6 +168,7 @@ impl Supervisor {
         if let (Some(line), Some(counted)) = (&mut self.line, counted) {
             line.counted = counted;
         }
+        self.renew_circuit();
         let met = self.line.as_ref().is_some_and(|line| line.met);
         match received {
             Ok(Envelope::Attached(attached)) if !met => {

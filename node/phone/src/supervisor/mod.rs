@@ -16,6 +16,7 @@
 //! What was asked, and what the host logged, outlives lines: it is in the [`Log`], and on the disk before anybody hears
 //! of it. One write is under way at a time; whatever is due meanwhile goes with the next.
 
+mod allowance;
 mod inbound;
 mod lines;
 mod logged;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, SystemTime};
 
+use allowance::Allowance;
 use farhelm_core::codex::approval::Approval;
 use farhelm_core::codex::question::Question;
 use farhelm_core::wire::Envelope;
@@ -129,6 +131,7 @@ struct Line {
     /// The host has said where it stands: its first word.
     met: bool,
     connection: ConnectionId,
+    allowance: Allowance,
     /// Relayed: how often a direct path was tried in vain.
     tries: u32,
     /// Direct: the other connections were let go.
@@ -267,7 +270,9 @@ impl Supervisor {
         let refresh = self.line.is_some().then_some(self.refresh_at);
         let retry = self.retry_at.filter(|_| self.attempt.is_none() && !self.attempting);
         let drained = self.draining.as_ref().map(|(_, until)| *until);
-        let all = [refresh, retry, drained, self.calls.deadline(), self.decisions.deadline()];
+        let renewed = self.line.as_ref().filter(|line| line.met).and_then(|line| line.allowance.deadline());
+        let renewed = renewed.filter(|_| self.attempt.is_none() && !self.attempting);
+        let all = [refresh, retry, drained, renewed, self.calls.deadline(), self.decisions.deadline()];
         let far = Instant::now() + Duration::from_secs(3600);
         all.into_iter().flatten().min().unwrap_or(far)
     }
@@ -280,6 +285,7 @@ impl Supervisor {
         if self.draining.as_ref().is_some_and(|(_, until)| *until <= now) {
             self.end_draining();
         }
+        self.renew_circuit();
         if self.refresh_at <= now {
             self.refresh_at = now + REFRESH;
             self.refresh();

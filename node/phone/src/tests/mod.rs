@@ -26,7 +26,7 @@ use farhelm_core::wire::envelope::{
     Ack, Approvals, Attached, CodexState, Entry, HostState, Logged, Questions, Request, Response,
 };
 use farhelm_overlay::channel::{self, Channel, Wire};
-use farhelm_overlay::{ConnectionId, Multiaddr};
+use farhelm_overlay::{ConnectionId, Limit, Multiaddr};
 use farhelm_store::Journal;
 use farhelm_store::journal::ActId;
 use serde_bytes::ByteBuf;
@@ -47,6 +47,8 @@ struct Pipes {
     arrivals: mpsc::Sender<Arrival>,
     reachable: watch::Sender<bool>,
     direct: watch::Sender<bool>,
+    /// What a relay says that a circuit may carry.
+    limit: watch::Sender<Limit>,
     /// The connection beside which all others were let go.
     kept: watch::Sender<Option<ConnectionId>>,
     count: AtomicUsize,
@@ -71,6 +73,7 @@ impl Pipes {
             remote: Multiaddr::empty(),
             established: Instant::now(),
             rtt: None,
+            limit: *self.limit.borrow(),
         };
         Reached { stream: Box::new(ours), path }
     }
@@ -83,6 +86,10 @@ impl Network for Pipes {
             return Err(Unreachable(addresses.iter().map(|address| format!("{address}: no")).collect()));
         }
         Ok(self.open().await)
+    }
+
+    async fn reach_anew(&self, host: NodeId, addresses: Vec<Multiaddr>) -> Result<Reached, Unreachable> {
+        self.reach(host, addresses).await
     }
 
     async fn reach_directly(&self, _: NodeId) -> Result<Reached, Unreachable> {
@@ -160,6 +167,7 @@ impl World {
             arrivals: sender,
             reachable: watch::Sender::new(true),
             direct: watch::Sender::new(false),
+            limit: watch::Sender::new(Limit::default()),
             kept: watch::Sender::new(None),
             count: AtomicUsize::new(0),
         };

@@ -570,6 +570,50 @@ async fn a_relayed_phone_says_where_it_may_be_reached_and_tries_again_less_and_l
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_circuit_is_renewed_before_its_time_is_over_and_nothing_is_lost() {
+    let world = World::new();
+    world.pipes.limit.send_replace(Limit { duration: Some(Duration::from_secs(120)), bytes: None });
+    let (_client, host) = world.paired().await;
+    let mut first = world.admit().await;
+    host.live(LONG).await.unwrap();
+    let began = Instant::now();
+    let desk = async {
+        let (request, _) = first.request().await;
+        let second = world.admit().await;
+        assert!((89..=92).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        first.answer(&request, json!({"data": []})).await;
+        assert!(matches!(first.ended().await, channel::Error::Closed(CloseReason::Replaced)));
+        second
+    };
+    tokio::time::sleep(Duration::from_secs(85)).await;
+    let (listed, _second) = tokio::join!(host.threads(ThreadQuery::newest(1)), desk);
+    assert!(listed.is_ok(), "the old circuit was there until it had answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_is_renewed_before_it_has_carried_what_it_may() {
+    let world = World::new();
+    world.pipes.limit.send_replace(Limit { duration: None, bytes: Some(128 * 1024) });
+    let (_client, host) = world.paired().await;
+    let mut first = world.admit().await;
+    host.live(LONG).await.unwrap();
+    let much = json!({"data": [], "nextCursor": "x".repeat(40_000)});
+    let desk = async {
+        for _ in 0..2 {
+            let (request, _) = first.request().await;
+            first.answer(&request, much.clone()).await;
+        }
+        world.admit().await
+    };
+    let reads = async {
+        for _ in 0..2 {
+            host.threads(ThreadQuery::newest(1)).await.unwrap();
+        }
+    };
+    let (_second, ()) = tokio::join!(desk, reads);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_direct_path_that_has_proven_itself_is_the_only_one() {
     let world = World::new();
     world.direct();
