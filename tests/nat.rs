@@ -15,6 +15,12 @@
 
 #[path = "nat/delay.rs"]
 mod delay;
+#[path = "nat/errand.rs"]
+mod errand;
+#[path = "nat/faults.rs"]
+mod faults;
+#[path = "nat/journey.rs"]
+mod journey;
 #[path = "nat/kinds.rs"]
 mod kinds;
 #[path = "nat/network.rs"]
@@ -31,6 +37,7 @@ use std::env;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
+use faults::Fault;
 use kinds::{Expected, Row};
 use serde_json::Value;
 
@@ -38,6 +45,8 @@ const NAME: &str = "every_pair_of_networks_meets_and_directly_where_it_can";
 /// What a process started by this test is, and its row.
 const ROLE: &str = "FARHELM_TEST_NAT";
 const ROW: &str = "FARHELM_TEST_NAT_ROW";
+/// The fault of a world, if there is one.
+const FAULT: &str = "FARHELM_TEST_NAT_FAULT";
 /// Worlds at a time: they wait for one another's answers most of the time.
 const PARALLEL: usize = 4;
 
@@ -46,7 +55,11 @@ fn every_pair_of_networks_meets_and_directly_where_it_can() {
     match env::var(ROLE).as_deref() {
         Ok("delay") => delay::run(),
         Ok("phone") => tokio::runtime::Runtime::new().expect("a runtime").block_on(pocket::run()),
-        Ok("world") => world::run(Row::parse(&env::var(ROW).expect("a row")).expect("a row")),
+        Ok("errand") => tokio::runtime::Runtime::new().expect("a runtime").block_on(errand::run()),
+        Ok("world") => match env::var(FAULT).as_deref() {
+            Ok(fault) => journey::run(Fault::parse(fault).expect("a fault")),
+            Err(_) => world::run(Row::parse(&env::var(ROW).expect("a row")).expect("a row")),
+        },
         Ok(other) => panic!("{other}"),
         Err(_) if !can_be_built() => {
             assert!(
@@ -55,8 +68,31 @@ fn every_pair_of_networks_meets_and_directly_where_it_can() {
             );
             println!("left out: this needs network namespaces, ip, nft and /dev/net/tun (Debian: iproute2, nftables)");
         }
-        Err(_) => judge(&run_all(&kinds::wanted())),
+        Err(_) => judge(&in_parallel(&kinds::wanted(), |row| {
+            let found = run_one(ROW, &row.name());
+            println!("{}", line(row, &found));
+            found
+        })),
     }
+}
+
+/// Each is over long before its time, so that what fails is what hangs.
+#[test]
+fn whatever_happens_on_the_way_nothing_is_lost_and_the_session_lives_again() {
+    if !can_be_built() {
+        assert!(env::var_os("FARHELM_TEST_ALL").is_none(), "no network namespaces, or no ip, nft or /dev/net/tun here");
+        return println!("left out: this needs network namespaces, ip, nft and /dev/net/tun");
+    }
+    let found = in_parallel(&faults::wanted(), |fault| {
+        let found = run_one(FAULT, fault.name());
+        println!("{}", faults::line(*fault, &found));
+        found
+    });
+    println!("\nfault");
+    found.iter().for_each(|(fault, result)| println!("{}", faults::line(*fault, result)));
+    let bad: Vec<_> =
+        found.iter().filter(|(fault, found)| !faults::holds(*fault, found)).map(|(f, _)| f.name()).collect();
+    assert!(bad.is_empty(), "not as it should be: {bad:?}");
 }
 
 /// In namespaces of its own: user (to be root in there), network, mounts, processes.
@@ -78,35 +114,34 @@ fn ourselves(command: &mut Command, role: &str) {
     command.arg(program).args(["--exact", NAME, "--nocapture", "--test-threads=1"]).env(ROLE, role);
 }
 
-/// Runs every row, several at a time; what each world found, in the order of the rows.
-fn run_all(rows: &[Row]) -> Vec<(Row, Value)> {
-    let (next, found) = (Mutex::new(rows.iter()), Mutex::new(Vec::new()));
+/// Runs them all, several at a time; what each came to, in their order.
+fn in_parallel<T: Copy + PartialEq + Send + Sync>(all: &[T], run: impl Fn(&T) -> Value + Sync) -> Vec<(T, Value)> {
+    let (next, found) = (Mutex::new(all.iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..PARALLEL {
             scope.spawn(|| {
                 loop {
-                    let Some(row) = next.lock().expect("no panic").next() else { return };
-                    let result = run_one(row);
-                    println!("{}", line(row, &result));
-                    found.lock().expect("no panic").push((*row, result));
+                    let Some(one) = next.lock().expect("no panic").next() else { return };
+                    let result = run(one);
+                    found.lock().expect("no panic").push((*one, result));
                 }
             });
         }
     });
     let mut found = found.into_inner().expect("no panic");
-    found.sort_by_key(|(row, _)| rows.iter().position(|wanted| wanted == row));
+    found.sort_by_key(|(one, _)| all.iter().position(|wanted| wanted == one));
     found
 }
 
 /// One world; nothing, if it failed.
-fn run_one(row: &Row) -> Value {
+fn run_one(variable: &str, name: &str) -> Value {
     let mut command = unshare();
     ourselves(&mut command, "world");
-    let output = command.env(ROW, row.name()).output().expect("it starts");
+    let output = command.env(variable, name).output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stdout);
     let result = said.lines().find_map(|line| Some(line.split_once("RESULT ")?.1));
     result.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| {
-        eprintln!("{}: no result\n{said}\n{}", row.name(), String::from_utf8_lossy(&output.stderr));
+        eprintln!("{name}: no result\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
         Value::Null
     })
 }

@@ -15,7 +15,7 @@ pub(crate) const TICKET: &str = "FARHELM_TEST_TICKET";
 pub(crate) const LISTEN: &str = "FARHELM_TEST_LISTEN";
 
 /// Ten times what anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a direct path is waited for: a punch that fails takes 15 s.
 const DIRECT: Duration = Duration::from_secs(30);
 /// The same where none is expected, to see whether there is one after all.
@@ -27,7 +27,7 @@ pub(crate) fn listen(port: u16) -> Vec<String> {
     ["/ip4/0.0.0.0", "/ip6/::"].iter().flat_map(|ip| on(ip)).collect()
 }
 
-async fn open(store: &Arc<dyn KeyStore>) -> Client {
+pub(crate) async fn open(store: &Arc<dyn KeyStore>) -> Client {
     let port = env::var(LISTEN).expect("a port").parse().expect("a port");
     let mut config = Config::new("pocket");
     config.listen = listen(port).iter().map(|text| text.parse().expect("an address")).collect();

@@ -12,7 +12,7 @@ use crate::scene::{Process, Scene, text};
 use crate::{ourselves, pocket};
 
 /// A child that ends with the world.
-struct Kept(Child);
+pub(crate) struct Kept(pub(crate) Child);
 
 impl Drop for Kept {
     fn drop(&mut self) {
@@ -30,17 +30,13 @@ pub(crate) fn run(row: Row) {
     let scene = Scene::set();
     let (_relays, addresses) = relays(&scene);
     let _host = host(&scene, row, &addresses);
-    let (_desk, ticket) = {
-        let mut desk = within("host", scene.farhelm("desk", &["pair", "--yes"]), "");
-        let ticket = text(&desk.event("ticket")["text"]);
-        (desk, ticket)
-    };
+    let (_desk, ticket) = offer(&scene);
     let mut found = phone(row, &ticket);
     found["internet_ms"] = json!(internet);
     println!("RESULT {found}");
 }
 
-fn delays(row: Row) -> Kept {
+pub(crate) fn delays(row: Row) -> Kept {
     let mut command = Command::new(std::env::current_exe().expect("we run"));
     let mut again = Command::new("env");
     ourselves(&mut again, "delay");
@@ -52,7 +48,7 @@ fn delays(row: Row) -> Kept {
     Kept(child)
 }
 
-fn shell(script: &str) {
+pub(crate) fn shell(script: &str) {
     let mut child = Command::new("sh").arg("-s").stdin(Stdio::piped()).spawn().expect("a shell");
     child.stdin.take().expect("it was piped").write_all(script.as_bytes()).expect("it reads");
     assert!(child.wait().expect("it ends").success(), "the network:\n{script}");
@@ -69,14 +65,14 @@ fn round_trip(row: Row) -> f64 {
     least.unwrap_or_else(|| panic!("no round trip: {said}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
-fn within_command(program: &str, machine: &str) -> Command {
+pub(crate) fn within_command(program: &str, machine: &str) -> Command {
     let mut command = Command::new("nsenter");
     command.arg(format!("--net=/run/netns/{machine}")).arg(program);
     command
 }
 
 /// A program of the scene on a machine of this world.
-fn within(machine: &str, command: Command, input: &str) -> Process {
+pub(crate) fn within(machine: &str, command: Command, input: &str) -> Process {
     let mut there = within_command(&command.get_program().to_string_lossy(), machine);
     there.args(command.get_args()).env_clear();
     there.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -86,29 +82,44 @@ fn within(machine: &str, command: Command, input: &str) -> Process {
     Process::start(there, input)
 }
 
+/// A code that lets in whoever comes.
+pub(crate) fn offer(scene: &Scene) -> (Process, String) {
+    let mut desk = within("host", scene.farhelm("desk", &["pair", "--yes"]), "");
+    let ticket = text(&desk.event("ticket")["text"]);
+    (desk, ticket)
+}
+
 /// Both relays, and every address at which they are.
 fn relays(scene: &Scene) -> (Vec<Process>, Vec<String>) {
     let (mut relays, mut addresses) = (Vec::new(), Vec::new());
-    for (n, (four, six)) in (1..).zip(RELAYS) {
-        let listen = [
-            format!("/ip4/{four}/tcp/4001"),
-            format!("/ip4/{four}/udp/4001/quic-v1"),
-            format!("/ip4/{four}/tcp/443"),
-            format!("/ip6/{six}/tcp/4001"),
-            format!("/ip6/{six}/udp/4001/quic-v1"),
-        ];
-        let mut arguments = vec!["relay"];
-        arguments.extend(listen.iter().flat_map(|address| ["--listen", address.as_str(), "--announce", address]));
-        let machine = format!("relay{n}");
-        let mut relay = within(&machine, scene.farhelm(&machine, &arguments), "");
-        let said = relay.event("listening")["addresses"].as_array().expect("addresses").clone();
-        addresses.extend(said.iter().map(text));
+    for n in 1..=RELAYS.len() {
+        let (relay, at) = relay(scene, n, &[]);
         relays.push(relay);
+        addresses.extend(at);
     }
     (relays, addresses)
 }
 
-fn host(scene: &Scene, row: Row, relays: &[String]) -> Process {
+/// The n-th relay, with these limits, and every address at which it is.
+pub(crate) fn relay(scene: &Scene, n: usize, limits: &[&str]) -> (Process, Vec<String>) {
+    let (four, six) = RELAYS[n - 1];
+    let listen = [
+        format!("/ip4/{four}/tcp/4001"),
+        format!("/ip4/{four}/udp/4001/quic-v1"),
+        format!("/ip4/{four}/tcp/443"),
+        format!("/ip6/{six}/tcp/4001"),
+        format!("/ip6/{six}/udp/4001/quic-v1"),
+    ];
+    let mut arguments = vec!["relay"];
+    arguments.extend(listen.iter().flat_map(|address| ["--listen", address.as_str(), "--announce", address]));
+    arguments.extend(limits);
+    let machine = format!("relay{n}");
+    let mut relay = within(&machine, scene.farhelm(&machine, &arguments), "");
+    let said = relay.event("listening")["addresses"].as_array().expect("addresses").clone();
+    (relay, said.iter().map(text).collect())
+}
+
+pub(crate) fn host(scene: &Scene, row: Row, relays: &[String]) -> Process {
     let connect = format!("unix://{}", scene.path("agent.sock").display());
     let listen = pocket::listen(if row.host == Kind::Public443 { 443 } else { PORT });
     let mut arguments = vec!["host", "--name", "desk", "--connect", &connect];
@@ -117,7 +128,8 @@ fn host(scene: &Scene, row: Row, relays: &[String]) -> Process {
     let mut host = within("host", scene.farhelm("desk", &arguments), "");
     let reserved = |host: &Value| {
         let at = |relay: &str| host["relays"].as_array().is_some_and(|all| all.iter().any(|a| text(a).contains(relay)));
-        RELAYS.iter().all(|(relay, _)| at(relay))
+        let given = |relay: &&str| relays.iter().any(|address| address.contains(*relay));
+        RELAYS.iter().map(|(relay, _)| *relay).filter(given).all(at)
     };
     host.event_that("reachable", reserved);
     host

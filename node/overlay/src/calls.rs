@@ -74,6 +74,24 @@ impl<W> Calls<W> {
             until: now + DEADLINE,
         });
         call.waiters.push(waiter);
+        self.attempt(peer, addresses);
+    }
+
+    /// The network changed: what is being tried may hang, so all of it is tried anew.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        let peers: Vec<_> = self.calls.keys().copied().collect();
+        for peer in peers {
+            let Some(call) = self.calls.get_mut(&peer) else { continue };
+            (call.starting, call.until) = (0, now + DEADLINE);
+            call.dials.clear();
+            call.circuits.clear();
+            let addresses = std::mem::take(&mut call.tried).into_iter().collect();
+            self.attempt(peer, addresses);
+        }
+    }
+
+    fn attempt(&mut self, peer: NodeId, addresses: Vec<Multiaddr>) {
+        let Some(call) = self.calls.get_mut(&peer) else { return };
         let mut direct = Vec::new();
         for address in addresses {
             if !call.tried.insert(address.clone()) {
@@ -270,6 +288,25 @@ mod tests {
         calls.dialling(node(1), id(7));
         calls.established(node(1), id(7));
         assert!(matches!(&outputs(&mut calls)[..], [Output::Done { result: Ok(_), .. }]));
+    }
+
+    #[test]
+    fn a_change_of_networks_begins_every_attempt_anew() {
+        let mut calls = Calls::default();
+        let now = Instant::now();
+        calls.call(node(1), vec![address("/ip4/192.0.2.1/tcp/1"), circuit("tcp/1")], 0, now);
+        calls.dialling(node(1), id(5));
+        outputs(&mut calls);
+        calls.restart(now + DEADLINE / 2);
+        let out = outputs(&mut calls);
+        assert!(matches!(&out[..], [Output::Dial { .. }, Output::Approach { .. }]), "{out:?}");
+        assert_eq!(calls.deadline(), Some(now + DEADLINE / 2 + DEADLINE));
+        calls.failed(id(5), Vec::new());
+        calls.relay_failed(node(9).to_peer_id(), &[]);
+        assert!(outputs(&mut calls).is_empty(), "the new dial is still open");
+        calls.dialling(node(1), id(6));
+        calls.failed(id(6), Vec::new());
+        assert!(matches!(&outputs(&mut calls)[..], [Output::Done { result: Err(_), .. }]));
     }
 
     #[test]

@@ -38,11 +38,12 @@ const INTERFACES_GRACE: Duration = Duration::from_millis(100);
 /// How long connections get to close at shutdown.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
-/// How long a connection has to answer when there is reason to doubt it: long enough for a lost packet to be sent again.
+/// How long a connection has to answer when there is reason to doubt it: four of its round trips, so that a lost packet
+/// can be sent again, within these.
+const LEAST_DOUBT: Duration = Duration::from_millis(600);
+const MOST_DOUBT: Duration = Duration::from_secs(2);
+/// The same, while no round trip was measured.
 const DOUBT: Duration = Duration::from_millis(1200);
-
-/// Addresses come and go in bursts; what follows at once is the same change.
-const CHANGE: Duration = Duration::from_secs(1);
 
 /// Observed addresses kept for people to look at.
 const OBSERVED: usize = 16;
@@ -79,10 +80,12 @@ pub(crate) struct Driver {
     /// Whether one of them listens on every interface.
     wildcard: bool,
     paces: Paces,
+    /// Where this machine is, when its addresses changed last.
+    surroundings: Surroundings,
     /// What each relay last said that a circuit of ours may carry.
     limits: HashMap<PeerId, Limit>,
-    /// When our own addresses changed last; none before the first dial.
-    changed_at: Option<Instant>,
+    /// Whether our own listeners have said where they are, so that from now on news of that is a change.
+    is_listening: bool,
 }
 
 impl Driver {
@@ -108,8 +111,9 @@ impl Driver {
             starting: HashSet::new(),
             wildcard: false,
             paces,
+            surroundings: Surroundings::default(),
             limits: HashMap::new(),
-            changed_at: None,
+            is_listening: false,
         }
     }
 
@@ -138,7 +142,7 @@ impl Driver {
     /// Runs until told to stop or until no handle is left.
     pub(crate) async fn run(mut self) {
         self.await_listeners().await;
-        self.changed_at = Some(Instant::now());
+        (self.is_listening, self.surroundings) = (true, Surroundings::now());
         let reply = self.serve().await;
         self.close_all().await;
         // With it the sockets: whoever waits for the reply may listen there again.
@@ -435,7 +439,7 @@ impl Driver {
     /// connections, while those over QUIC just fall silent.
     fn on_path_lost(&mut self, path: Path, broke: bool) {
         if broke {
-            let others = self.shared().paths.of(path.peer).iter().map(|other| other.connection).collect();
+            let others = self.shared().paths.of(path.peer);
             self.doubt(others);
         }
         self.emit(Event::PathDown(path));
@@ -474,24 +478,36 @@ impl Driver {
         }
     }
 
-    /// Asks these connections now, because there is reason to doubt them.
-    fn doubt(&mut self, connections: Vec<ConnectionId>) {
+    /// Asks these now, because there is reason to doubt them.
+    fn doubt(&mut self, paths: Vec<Path>) {
         let probe = &mut self.swarm.behaviour_mut().probe;
-        connections.into_iter().for_each(|connection| probe.probe(connection, DOUBT));
+        for path in paths {
+            let patience = path.rtt.map_or(DOUBT, |rtt| (4 * rtt).clamp(LEAST_DOUBT, MOST_DOUBT));
+            probe.probe(path.connection, patience);
+        }
     }
 
+    /// What went out from an address that is gone is dead; the rest has to prove that it isn't.
     fn on_network_changed(&mut self, now: Instant) {
-        self.changed_at = Some(now);
-        let all = self.shared().paths.all();
-        self.doubt(all);
+        let (paths, surroundings) = (self.shared().paths.all(), Surroundings::now());
+        let is_elsewhere = !surroundings.shares_an_address_with(&self.surroundings);
+        self.surroundings = surroundings;
+        let is_far = |path: &Path| addresses::ip(&path.remote).is_some_and(|ip| !ip.is_loopback());
+        let (dead, doubtful): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| is_elsewhere && is_far(path));
+        for path in dead {
+            tracing::info!(connection = %path.connection, "closing a connection from an address that is gone");
+            self.swarm.close_connection(path.connection);
+        }
+        self.doubt(doubtful);
+        self.legs.forget(is_elsewhere);
         self.reservations.hurry(now);
+        self.calls.restart(now);
     }
 
-    /// One of our own addresses came or went.
+    /// One of our own addresses came or went; one by one, so some have been noticed already.
     fn on_own_address(&mut self) {
-        let now = Instant::now();
-        if self.changed_at.is_some_and(|at| now >= at + CHANGE) {
-            self.on_network_changed(now);
+        if self.is_listening && Surroundings::now() != self.surroundings {
+            self.on_network_changed(Instant::now());
             self.emit(Event::NetworkChanged);
         }
     }

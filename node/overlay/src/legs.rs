@@ -122,6 +122,12 @@ impl Legs {
         }
     }
 
+    /// The network changed: what is being dialled may hang, and is forgotten; so is what stood, if that is dead too. Whoever
+    /// still wants a relay approaches it again.
+    pub(crate) fn forget(&mut self, and_ready: bool) {
+        self.relays.retain(|_, relay| relay.ready && !and_ready);
+    }
+
     /// A dial for it is under way.
     pub(crate) fn dialling(&mut self, relay: PeerId, id: ConnectionId) {
         if let Some(relay) = self.relays.get_mut(&relay) {
@@ -316,6 +322,25 @@ mod tests {
         assert_eq!(world.outputs(), [Output::Ready(world.relay)]);
         world.legs.approach(world.relay, &[], world.now);
         assert_eq!(world.outputs(), [Output::Ready(world.relay)], "and stays so");
+    }
+
+    #[test]
+    fn after_a_change_of_networks_what_hangs_is_dialled_afresh() {
+        let mut world = World::approaching();
+        world.legs.forget(false);
+        world.legs.approach(world.relay, &["/ip4/192.0.2.1/tcp/1".parse().unwrap()], world.now);
+        assert!(matches!(&world.outputs()[..], [Output::Dial { .. }]));
+        world.legs.gone(world.relay, id(0));
+        assert_eq!(world.outputs(), [], "the end of a forgotten dial means nothing");
+        world.legs.dialling(world.relay, id(7));
+        world.identified(7);
+        assert_eq!(world.outputs(), [Output::Ready(world.relay)]);
+        world.legs.forget(false);
+        world.legs.approach(world.relay, &[], world.now);
+        assert_eq!(world.outputs(), [Output::Ready(world.relay)], "what stands, stands");
+        world.legs.forget(true);
+        world.legs.approach(world.relay, &["/ip4/192.0.2.1/tcp/1".parse().unwrap()], world.now);
+        assert!(matches!(&world.outputs()[..], [Output::Dial { .. }]));
     }
 
     #[test]

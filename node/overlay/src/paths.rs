@@ -158,8 +158,8 @@ impl Paths {
     }
 
     /// Every connection there is.
-    pub(crate) fn all(&self) -> Vec<ConnectionId> {
-        self.0.keys().copied().collect()
+    pub(crate) fn all(&self) -> Vec<Path> {
+        self.0.values().cloned().collect()
     }
 
     /// Notes a round trip; gives the path as it is now.

@@ -30,6 +30,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait.
 const LAST_WAIT: Duration = Duration::from_secs(60);
 
+/// The same while no relay holds us: nobody finds us then, and it is more likely our own network.
+const LAST_WAIT_ALONE: Duration = Duration::from_secs(8);
+
 /// A reservation held this long has proved itself: the next loss starts at [`FIRST_WAIT`] again.
 const PROVEN: Duration = Duration::from_secs(60);
 
@@ -164,11 +167,11 @@ impl Reservations {
         }
     }
 
-    /// What stood in the way may be gone: asks at once wherever that is waited with.
+    /// What stood in the way may be gone: asks at once wherever that is waited with, and begins anew to connect.
     pub(crate) fn hurry(&mut self, now: Instant) {
         for relay in self.relays.values_mut() {
-            if let Stage::Resting { until } = &mut relay.stage {
-                (*until, relay.failures) = (now, 0);
+            if matches!(relay.stage, Stage::Resting { .. } | Stage::Approaching) {
+                (relay.stage, relay.failures) = (Stage::Resting { until: now }, 0);
             }
         }
         self.handle_timeout(now);
@@ -237,6 +240,8 @@ impl Reservations {
     fn rest(&mut self, peer: PeerId, now: Instant) {
         // Half to full of the wait, so that the hosts of a restarted relay don't all come at once.
         let jitter = self.rng.random_range(0.5..1.0);
+        let is_held = self.relays.iter().any(|(other, r)| *other != peer && matches!(r.stage, Stage::Held { .. }));
+        let last = if is_held { LAST_WAIT } else { LAST_WAIT_ALONE };
         let Some(relay) = self.relays.get_mut(&peer) else { return };
         if let Stage::Held { since, .. } = relay.stage {
             self.outputs.push_back(Output::Down { relay: peer });
@@ -244,7 +249,7 @@ impl Reservations {
                 relay.failures = 0;
             }
         }
-        let wait = FIRST_WAIT.saturating_mul(1 << relay.failures.min(16)).min(LAST_WAIT);
+        let wait = FIRST_WAIT.saturating_mul(1 << relay.failures.min(16)).min(last);
         relay.failures = relay.failures.saturating_add(1);
         relay.circuits.clear();
         relay.stage = Stage::Resting { until: now + wait.mul_f64(jitter) };
@@ -266,6 +271,20 @@ mod tests {
             let mut world = Self { reservations: Reservations::new(7), relay: PeerId::random(), now: Instant::now() };
             let wanted = BTreeMap::from([(world.relay, vec![world.address()])]);
             world.reservations.set(wanted, world.now);
+            world
+        }
+
+        /// The same, and another relay holds us.
+        fn beside_another() -> Self {
+            let (mut world, other) = (Self::new(), PeerId::random());
+            let address: Multiaddr = format!("/ip4/192.0.2.2/tcp/4001/p2p/{other}").parse().unwrap();
+            let both = BTreeMap::from([(world.relay, vec![world.address()]), (other, vec![address.clone()])]);
+            world.reservations.set(both, world.now);
+            world.reservations.ready(other, world.now);
+            let id = ListenerId::next();
+            world.reservations.listening(other, id);
+            world.reservations.address(id, address, world.now);
+            world.outputs();
             world
         }
 
@@ -345,7 +364,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_minute_with_jitter() {
-        let mut world = World::new();
+        let mut world = World::beside_another();
         let mut waits = Vec::new();
         for _ in 0..10 {
             world.reservations.failed(world.relay, world.now);
@@ -371,6 +390,15 @@ mod tests {
         assert_eq!(world.outputs(), [world.approach()]);
         world.reservations.failed(world.relay, world.now);
         assert!(world.wait() <= FIRST_WAIT, "what failed before was another network");
+    }
+
+    #[test]
+    fn who_is_held_nowhere_asks_again_soon() {
+        let mut world = World::new();
+        for _ in 0..10 {
+            world.reservations.failed(world.relay, world.now);
+            assert!(world.wait() <= LAST_WAIT_ALONE);
+        }
     }
 
     #[test]

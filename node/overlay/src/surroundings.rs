@@ -61,6 +61,17 @@ impl Surroundings {
         Self { subnets: interfaces.into_iter().map(|(ip, prefix)| Subnet { ip, prefix }).collect() }
     }
 
+    /// Whether some address of this machine, beside those that lead nowhere else, is one that it had in `former`. So it is
+    /// if there was none.
+    pub fn shares_an_address_with(&self, former: &Self) -> bool {
+        let leads_out = |subnet: &&Subnet| match subnet.ip {
+            IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_link_local()),
+            IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unicast_link_local()),
+        };
+        let mut had = former.subnets.iter().filter(leads_out).peekable();
+        had.peek().is_none() || had.any(|subnet| self.subnets.iter().any(|now| now.ip == subnet.ip))
+    }
+
     /// Of a node's own addresses those that may be dialled from here at all: without IPv6 (RFC 4291) it only costs time to
     /// try, as QUIC learns of it by silence.
     pub fn within_reach(&self, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
@@ -225,6 +236,16 @@ mod tests {
         assert_eq!(four.within_reach(both.clone()).len(), 3);
         assert_eq!(at_home().within_reach(both.clone()), both);
         assert_eq!(four.within_reach(list(&["/ip6/2a00::5/tcp/9"])).len(), 1);
+    }
+
+    #[test]
+    fn a_machine_is_elsewhere_when_none_of_its_addresses_is_left() {
+        let of = |ips: &[&str]| Surroundings::of(ips.iter().map(|ip| (ip.parse().unwrap(), 24)));
+        let home = of(&["127.0.0.1", "192.168.1.5", "10.0.0.5"]);
+        assert!(of(&["127.0.0.1", "10.0.0.5"]).shares_an_address_with(&home), "one of two cables was pulled");
+        assert!(!of(&["127.0.0.1", "192.168.7.5"]).shares_an_address_with(&home));
+        assert!(!of(&["127.0.0.1", "169.254.1.1"]).shares_an_address_with(&home), "no network at all");
+        assert!(of(&["192.168.1.5"]).shares_an_address_with(&of(&["127.0.0.1"])), "there was none to lose");
     }
 
     #[test]

@@ -279,7 +279,15 @@ impl Supervisor {
         let Some((old, _)) = self.draining.take() else { return };
         self.count(&old);
         self.calls.lost(old.id);
-        tokio::spawn(old.channel.close(CloseReason::Replaced));
+        let network = self.us.network.clone();
+        // A circuit takes one of few places at its relay. What a direct path has yet to prove itself beside, stays.
+        let spent = self.line.as_ref().is_some_and(|line| !line.path.is_direct() && line.connection != old.connection);
+        tokio::spawn(async move {
+            old.channel.close(CloseReason::Replaced).await;
+            if spent {
+                network.discard(old.connection).await;
+            }
+        });
         self.send_all();
     }
 
