@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Cgnat,
     /// A firewall that lets only TCP to port 443 out.
     Only443,
+    /// One that lets only the web out: TCP to port 80, where the relays speak WebSocket.
+    OnlyWeb,
     /// Dual stack: IPv6 behind a firewall that lets in whom was sent to, IPv4 behind a symmetric NAT.
     Six,
     /// The other's own LAN, behind one router.
@@ -30,7 +32,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 11] = [
+    const ALL: [(Self, &str); 12] = [
         (Self::Public, "public"),
         (Self::Public443, "public443"),
         (Self::Full, "full"),
@@ -39,6 +41,7 @@ impl Kind {
         (Self::NoUdp, "noudp"),
         (Self::Cgnat, "cgnat"),
         (Self::Only443, "only443"),
+        (Self::OnlyWeb, "onlyweb"),
         (Self::Six, "six"),
         (Self::Lan, "lan"),
         (Self::Hairpin, "hairpin"),
@@ -96,6 +99,8 @@ impl Row {
         let either = |kind| a == kind || b == kind;
         let direct = if b.is_same_lan() {
             true
+        } else if either(Kind::OnlyWeb) {
+            false
         } else if either(Kind::Only443) {
             either(Kind::Public443)
         } else {
@@ -107,7 +112,7 @@ impl Row {
 
 /// The rows of every run: each kind beside a cone, the pairs that have a reason of their own, and both ways where the
 /// sides differ.
-const ROWS: [&str; 26] = [
+const ROWS: [&str; 27] = [
     "public,public",
     "public,cone",
     "cone,public",
@@ -129,6 +134,7 @@ const ROWS: [&str; 26] = [
     "only443,cone",
     "only443,only443",
     "public443,only443",
+    "onlyweb,cone",
     "six,six",
     "six,cone",
     "cone,lan",
@@ -143,7 +149,9 @@ pub(crate) fn wanted() -> Vec<Row> {
         Err(_) => ROWS.map(parse).into(),
         Ok(all) if all == "all" => {
             let apart = || Kind::ALL.iter().map(|(kind, _)| *kind).filter(|kind| !kind.is_same_lan());
-            let pairs = apart().flat_map(|host| apart().map(move |phone| Row { host, phone }));
+            // A phone in there can't pair: its relays' WebSocket doesn't fit in a terminal's QR beside TCP and QUIC.
+            let phones = || apart().filter(|kind| *kind != Kind::OnlyWeb);
+            let pairs = apart().flat_map(|host| phones().map(move |phone| Row { host, phone }));
             let together = ["cone,lan", "sym,lan", "full,lan", "full,hairpin"].map(parse);
             pairs.chain(together).collect()
         }

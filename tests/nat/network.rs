@@ -154,6 +154,7 @@ fn router(name: &str, kind: Kind, n: u8) -> String {
     let outwards = match kind {
         Kind::NoUdp => "meta l4proto udp drop;",
         Kind::Only443 => "iifname lan meta l4proto udp drop; iifname lan tcp dport != 443 drop;",
+        Kind::OnlyWeb => "iifname lan meta l4proto udp drop; iifname lan tcp dport != 80 drop;",
         _ => "",
     };
     // From inside to the forwarded port: the answer has to come back through the router.

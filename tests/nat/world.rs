@@ -107,6 +107,7 @@ pub(crate) fn relay(scene: &Scene, n: usize, limits: &[&str]) -> (Process, Vec<S
         format!("/ip4/{four}/tcp/4001"),
         format!("/ip4/{four}/udp/4001/quic-v1"),
         format!("/ip4/{four}/tcp/443"),
+        format!("/ip4/{four}/tcp/80/ws"),
         format!("/ip6/{six}/tcp/4001"),
         format!("/ip6/{six}/udp/4001/quic-v1"),
     ];

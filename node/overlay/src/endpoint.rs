@@ -19,7 +19,7 @@ use crate::admission::{Admission, Limits};
 use crate::driver::{Command, Driver};
 use crate::paths::{Path, Paths};
 use crate::probe::Pace;
-use crate::reservations::State;
+pub use crate::reservations::State;
 use crate::streams::{self, Stream};
 use crate::surroundings::{PER_PEER, Surroundings};
 use crate::transport::Transports;

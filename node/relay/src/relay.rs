@@ -167,7 +167,8 @@ impl Relay {
         let mut swarm = swarm::build(identity, &config, ledger.clone(), tls.tls)?;
         let sockets = listen(&mut swarm, &config.sockets()).await?;
         let announced = announced(&config, &sockets, tls.hosts)?;
-        for address in &announced {
+        // libp2p lists the newest first, and what stands first in a ticket is what fits in it.
+        for address in announced.iter().rev() {
             swarm.add_external_address(address.clone());
         }
         let id = identity.node_id();

@@ -101,9 +101,7 @@ impl World {
         };
         let store = Store::open(&path.join("host").join("store"))?;
         let host = Host::start(config, store, Journal::open(&path.join("host").join("journal"))?).await?;
-        for address in relay.multiaddrs() {
-            host.add_relay(&address.to_string()).await?;
-        }
+        host.add_relays(relay.multiaddrs().iter().map(ToString::to_string)).await?;
         let phone = another_phone(Arc::new(key_store::Memory::default())).await?;
         Ok(Self { relay, host, phone, agent, model, scratch })
     }

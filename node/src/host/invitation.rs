@@ -7,6 +7,7 @@ use farhelm_core::identity::NodeId;
 use farhelm_core::pairing::ticket::Relay;
 use farhelm_core::pairing::{Ticket, TicketSecret};
 use farhelm_core::wire::limits;
+use farhelm_overlay::addresses::is_websocket;
 use farhelm_overlay::{Endpoint, Multiaddr, Protocol, Status};
 
 /// How long a ticket waits for a first reservation before it goes without.
@@ -29,6 +30,8 @@ impl Addresses {
             let endpoints = reservation.addresses.iter().filter_map(to_relay);
             relays.entry(reservation.relay).or_default().extend(endpoints);
         }
+        // The way out of closed networks comes last: a hole can't be punched from it.
+        relays.values_mut().for_each(|endpoints| endpoints.sort_by_key(is_websocket));
         relays.retain(|_, endpoints| !endpoints.is_empty());
         let relays = relays.into_iter().map(|(key, endpoints)| Relay { key, endpoints }).collect();
         Self { relays, direct: status.direct_addresses() }
@@ -97,5 +100,24 @@ impl Invitation {
     /// As much of it as a QR in a terminal of 24 lines holds; the rest travels inside the session.
     pub fn for_terminal(&self) -> Ticket {
         self.ticket.fit(limits::TICKET_FOR_TERMINAL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use farhelm_core::identity::Identity;
+    use farhelm_overlay::endpoint::{Reservation, State};
+
+    use super::*;
+
+    #[test]
+    fn a_relays_websocket_comes_after_its_other_endpoints() {
+        let relay = Identity::from_seed(&[1; 32]).node_id();
+        let endpoints = ["/ip4/8.8.4.4/tcp/80/ws", "/ip4/8.8.4.4/tcp/4001", "/ip4/8.8.4.4/udp/4001/quic-v1"];
+        let circuits = endpoints.map(|endpoint| format!("{endpoint}/p2p/{relay}/p2p-circuit").parse().unwrap());
+        let reservation = Reservation { relay, state: State::Held, addresses: circuits.to_vec() };
+        let found = Addresses::of(&Status { reservations: vec![reservation], ..Status::default() });
+        let endpoints: Vec<_> = found.relays[0].endpoints.iter().map(ToString::to_string).collect();
+        assert_eq!(endpoints, ["/ip4/8.8.4.4/tcp/4001", "/ip4/8.8.4.4/udp/4001/quic-v1", "/ip4/8.8.4.4/tcp/80/ws"]);
     }
 }

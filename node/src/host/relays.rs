@@ -19,6 +19,15 @@ impl Host {
         Ok(new)
     }
 
+    /// Remembers these and asks them for reservations. A relay with several addresses is to be given with all of them: it
+    /// is approached at once, and only over the transports that are known then can a hole be punched.
+    pub async fn add_relays(&self, addresses: impl IntoIterator<Item = impl AsRef<str>>) -> Result<(), Error> {
+        for address in addresses {
+            self.store.add_relay(&relay_address(address.as_ref())?.to_string())?;
+        }
+        self.apply_relays().await
+    }
+
     /// Forgets a relay and lets its reservation go. `false` if it isn't remembered.
     pub async fn remove_relay(&self, address: &str) -> Result<bool, Error> {
         let known = self.store.remove_relay(address)?;

@@ -105,9 +105,7 @@ async fn serve(options: Options, context: &Context) -> Result<(), Failure> {
     let config = options.config(identity, &directories)?;
     let report = Report::new(context, &config);
     let host = host::Host::start_recorded(config, store, journal, audit).await?;
-    for relay in &options.relays {
-        host.add_relay(relay).await?;
-    }
+    host.add_relays(&options.relays).await?;
     let serving = tokio::spawn(control::serve(host.clone(), listener, context.stop.clone()));
     report.started(&host)?;
     let first = first_phone(&options, &host, &directories, context);
