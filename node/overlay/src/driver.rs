@@ -313,6 +313,7 @@ impl Driver {
             }
             reservations::Output::Up { relay, addresses } => {
                 self.publish();
+                self.widen(relay, &addresses);
                 if let Ok(relay) = NodeId::from_peer_id(&relay) {
                     self.emit(Event::ReservationUp { relay, addresses });
                 }
@@ -329,6 +330,15 @@ impl Driver {
     fn approach(&mut self, relay: PeerId, addresses: Vec<Multiaddr>) {
         let addresses = Surroundings::now().within_reach(addresses);
         self.legs.approach(relay, &addresses, Instant::now());
+    }
+
+    /// A relay that was given with one address is commonly there over other transports too; to be punched through to over
+    /// one, a node must have been seen over it.
+    fn widen(&mut self, relay: PeerId, circuits: &[Multiaddr]) {
+        let legs = circuits.iter().filter_map(addresses::relay).map(|(_, leg)| leg).collect();
+        let surroundings = Surroundings::now();
+        let legs = surroundings.within_reach(legs);
+        self.legs.widen(relay, &legs, |address| surroundings.permit(address, false));
     }
 
     fn on_call(&mut self, output: calls::Output<CallReply>) {

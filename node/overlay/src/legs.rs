@@ -16,7 +16,7 @@
 //!                          └──every dial failed, or DEADLINE──▶ failed
 //! ```
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
@@ -60,6 +60,10 @@ struct Relay {
     legs: HashMap<ConnectionId, Leg>,
     /// Dials asked for whose id isn't known yet.
     starting: usize,
+    /// What was dialled, whatever came of it.
+    kinds: HashSet<Kind>,
+    /// The hosts of the addresses that it was approached with.
+    hosts: HashSet<Multiaddr>,
     ready: bool,
     /// Its WebSocket addresses, until they are dialled.
     detour: Vec<Multiaddr>,
@@ -74,11 +78,13 @@ struct Relay {
 }
 
 impl Relay {
-    fn new(detour: Vec<Multiaddr>, now: Instant) -> Self {
+    fn new(addresses: &[Multiaddr], detour: Vec<Multiaddr>, now: Instant) -> Self {
         let (detour_at, until) = (now + HANG, now + DEADLINE);
         Self {
             legs: HashMap::new(),
             starting: 0,
+            kinds: HashSet::new(),
+            hosts: addresses.iter().map(host).collect(),
             ready: false,
             detour,
             detour_at,
@@ -115,11 +121,22 @@ impl Legs {
             Some(_) => {}
             None => {
                 let (detour, straight): (Vec<_>, Vec<_>) = addresses.iter().cloned().partition(is_websocket);
-                self.relays.insert(relay, Relay::new(detour, now));
-                by_transport(straight).into_iter().for_each(|addresses| self.dial(relay, addresses));
+                self.relays.insert(relay, Relay::new(addresses, detour, now));
+                self.dial_each(relay, straight);
                 self.settle(relay);
             }
         }
+    }
+
+    /// The relay can be reached at these too: if it is ready, it is also dialled over what it wasn't dialled over, to be
+    /// seen there. They are its own word: it is taken for hosts that it was approached at, and for what is `permitted`.
+    pub(crate) fn widen(&mut self, relay: PeerId, told: &[Multiaddr], permitted: impl Fn(&Multiaddr) -> bool) {
+        let Some(known) = self.relays.get(&relay).filter(|known| known.ready) else { return };
+        let fits = |address: &&Multiaddr| {
+            !is_websocket(address) && (known.hosts.contains(&host(address)) || permitted(address))
+        };
+        let wider = told.iter().filter(fits).cloned().collect();
+        self.dial_each(relay, wider);
     }
 
     /// The network changed: what is being dialled may hang, and is forgotten; so is what stood, if that is dead too. Whoever
@@ -153,7 +170,7 @@ impl Legs {
         // Now it isn't needed; and if it was taken, whoever hung then isn't waited for any more.
         let detoured = relay.detoured;
         relay.detour.clear();
-        if detoured { self.conclude(peer, true) } else { self.settle(peer) }
+        if detoured && !relay.ready { self.conclude(peer, true) } else { self.settle(peer) }
     }
 
     /// A dial failed.
@@ -195,6 +212,15 @@ impl Legs {
         self.dial(peer, addresses);
     }
 
+    /// One attempt for each kind that wasn't dialled yet.
+    fn dial_each(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        for (kind, group) in by_transport(addresses) {
+            if self.relays.get_mut(&peer).is_some_and(|relay| relay.kinds.insert(kind)) {
+                self.dial(peer, group);
+            }
+        }
+    }
+
     fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         let Some(relay) = self.relays.get_mut(&peer) else { return };
         relay.starting += 1;
@@ -228,20 +254,39 @@ impl Legs {
     }
 }
 
-/// One group of addresses a transport and family of addresses; one attempt each, so that no group's success cancels
-/// another's: who is seen over IPv6 too can be punched through to over IPv6.
-fn by_transport(addresses: Vec<Multiaddr>) -> Vec<Vec<Multiaddr>> {
-    let kind = |address: &Multiaddr| {
+/// A transport and a family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Kind {
+    udp: bool,
+    six: bool,
+}
+
+impl Kind {
+    fn of(address: &Multiaddr) -> Self {
         let has = |wanted: fn(&Protocol<'_>) -> bool| address.iter().any(|part| wanted(&part));
-        let udp = has(|part| matches!(part, Protocol::Udp(_)));
-        let six = has(|part| matches!(part, Protocol::Ip6(_) | Protocol::Dns6(_)));
-        (udp, six)
-    };
+        Self {
+            udp: has(|part| matches!(part, Protocol::Udp(_))),
+            six: has(|part| matches!(part, Protocol::Ip6(_) | Protocol::Dns6(_))),
+        }
+    }
+}
+
+/// One group of addresses a kind; one attempt each, so that no group's success cancels another's: who is seen over IPv6
+/// too can be punched through to over IPv6.
+fn by_transport(addresses: Vec<Multiaddr>) -> BTreeMap<Kind, Vec<Multiaddr>> {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for address in addresses {
-        groups.entry(kind(&address)).or_default().push(address);
+        groups.entry(Kind::of(&address)).or_default().push(address);
     }
-    groups.into_values().collect()
+    groups
+}
+
+/// The host in an address, however its name is to be resolved.
+fn host(address: &Multiaddr) -> Multiaddr {
+    match address.iter().next() {
+        Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name)) => Protocol::Dns(name).into(),
+        other => other.into_iter().collect(),
+    }
 }
 
 #[cfg(test)]
@@ -353,7 +398,34 @@ mod tests {
             "/ip4/192.0.2.1/udp/1/quic-v1",
             "/ip6/2001:db8::1/udp/1/quic-v1",
         ]));
-        assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1, 1]);
+        assert_eq!(groups.values().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_relay_that_was_given_with_one_address_is_also_dialled_over_what_it_tells() {
+        let list = |texts: &[&str]| -> Vec<Multiaddr> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+        let mut world = World::with(&["/dns4/relay.example/tcp/4001"]);
+        assert_eq!(world.dialled(), 1);
+        world.legs.dialling(world.relay, id(0));
+        let told = list(&[
+            "/dns/relay.example/tcp/443",
+            WEBSOCKET,
+            "/dns/relay.example/udp/4001/quic-v1",
+            "/dns/elsewhere.example/udp/4001/quic-v1",
+            "/ip6/2001:db8::1/tcp/4001",
+            "/ip6/fd00::1/udp/4001/quic-v1",
+        ]);
+        let permitted = |address: &Multiaddr| address.to_string().contains("2001");
+        world.legs.widen(world.relay, &told, permitted);
+        assert_eq!(world.outputs(), [], "not before it is ready");
+        world.identified(0);
+        assert_eq!(world.outputs(), [Output::Ready(world.relay)]);
+        world.legs.widen(world.relay, &told, permitted);
+        let dial = |address: &str| Output::Dial { relay: world.relay, addresses: list(&[address]) };
+        let wanted = [dial("/ip6/2001:db8::1/tcp/4001"), dial("/dns/relay.example/udp/4001/quic-v1")];
+        assert_eq!(world.outputs(), wanted);
+        world.legs.widen(world.relay, &told, permitted);
+        assert_eq!(world.outputs(), [], "once");
     }
 
     #[test]

@@ -65,6 +65,17 @@ async fn a_relayed_path_becomes_direct_between_nodes_on_every_interface() {
 }
 
 #[tokio::test]
+async fn a_relay_given_with_its_tcp_address_sees_the_host_over_quic_too() {
+    let relay = relay(80, On::Both).await;
+    let mut host = Node::new(81, On::Both).await;
+    let one = relay.multiaddrs()[0].clone();
+    assert!(one.to_string().contains("/tcp/"), "{one}");
+    host.endpoint.set_relays(vec![one]).await.unwrap();
+    host.until_up(|path| path.peer == relay.node_id() && path.transport == Transport::Quic).await;
+    assert_eq!(relay.status().reservations, 1);
+}
+
+#[tokio::test]
 async fn a_relay_that_restarts_gets_its_reservations_back() {
     let first = relay(60, On::Tcp).await;
     let mut host = Node::new(61, On::Tcp).await;
