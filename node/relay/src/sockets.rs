@@ -1,6 +1,7 @@
 //! Listening: every socket that can be had, with its port; an error that names the address if one is taken.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -12,18 +13,18 @@ use libp2p::Swarm;
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::SwarmEvent;
 
-use crate::relay::Error;
+use crate::relay;
 use crate::swarm::Behaviour;
 
 /// How long sockets get to say which port they have, where the system chose it.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Listens on every address; gives the sockets as they are, ports filled in.
-pub(crate) async fn listen(swarm: &mut Swarm<Behaviour>, wanted: &[Multiaddr]) -> Result<Vec<Multiaddr>, Error> {
+pub(crate) async fn listen(swarm: &mut Swarm<Behaviour>, wanted: &[Multiaddr]) -> Result<Vec<Multiaddr>, relay::Error> {
     let (mut sockets, mut unknown, mut first_failure) = (Vec::new(), HashMap::new(), None);
     for address in wanted {
         if is_taken(address) {
-            return Err(Error::AddressInUse { address: address.clone() });
+            return Err(relay::Error::AddressInUse { address: address.clone() });
         }
         match swarm.listen_on(address.clone()) {
             Ok(id) if has_port(address) => {
@@ -35,13 +36,13 @@ pub(crate) async fn listen(swarm: &mut Swarm<Behaviour>, wanted: &[Multiaddr]) -
             }
             // Whoever gives a certificate means it, and ports below 1024 take a right to them.
             Err(error) if is_over_tls(address) && addresses::ip(address).is_some_and(|ip| ip.is_ipv4()) => {
-                return Err(Error::Listen { address: address.clone(), source: io::Error::other(error) });
+                return Err(relay::Error::Listen { address: address.clone(), source: innermost(&error) });
             }
             Err(error) => {
                 // Commonly IPv6 on a machine that has none; fatal only if nothing else works.
                 tracing::info!(%address, %error, "not listening there");
-                let source = io::Error::other(error);
-                first_failure.get_or_insert(Error::Listen { address: address.clone(), source });
+                let source = innermost(&error);
+                first_failure.get_or_insert(relay::Error::Listen { address: address.clone(), source });
             }
         }
     }
@@ -50,6 +51,11 @@ pub(crate) async fn listen(swarm: &mut Swarm<Behaviour>, wanted: &[Multiaddr]) -
         Some(error) if sockets.is_empty() => Err(error),
         _ => Ok(sockets),
     }
+}
+
+/// The system's own word: what libp2p wraps around it says nothing.
+fn innermost(error: &dyn Error) -> io::Error {
+    error.source().map_or_else(|| io::Error::other(error.to_string()), innermost)
 }
 
 /// Whether the address says its port, so that nobody needs to wait for the socket to tell it.
