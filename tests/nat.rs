@@ -37,6 +37,7 @@ use std::env;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
+use farhelm_phone::Policy;
 use faults::Fault;
 use kinds::{Expected, Row};
 use serde_json::Value;
@@ -176,5 +177,11 @@ fn judge(found: &[(Row, Value)]) {
 
 /// Always connected; direct where that can be.
 fn holds(row: &Row, found: &Value) -> bool {
-    found["byte_ms"].is_u64() && (row.expected() == Expected::Relayed || found["transport"].is_string())
+    let is_direct = found["transport"].is_string();
+    let permitted = match row.policy {
+        Policy::DirectOnly => found["first"] == "direct",
+        Policy::PreferDirect => true,
+        Policy::RelayOnly => found["first"] == "relayed" && !is_direct,
+    };
+    found["byte_ms"].is_u64() && permitted && (row.expected() == Expected::Relayed || is_direct)
 }

@@ -195,6 +195,8 @@ pub enum Why {
     NoAnswer,
     /// It broke, or fell silent, and can't be had again yet.
     LinkLost,
+    /// The host is there, but not directly, and this phone permits nothing else.
+    NotDirect,
     /// The host's program was stopped.
     HostStopped,
     /// Another program with this phone's key has attached.
@@ -299,6 +301,7 @@ impl From<phone::Why> for Why {
             phone::Why::Unreachable => Self::Unreachable,
             phone::Why::NoAnswer => Self::NoAnswer,
             phone::Why::LinkLost => Self::LinkLost,
+            phone::Why::NotDirect => Self::NotDirect,
             phone::Why::HostStopped => Self::HostStopped,
             phone::Why::Replaced => Self::Replaced,
             phone::Why::Refused => Self::Refused,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use farhelm_core::codex::thread::{ItemKind, Thread, TurnStatus};
-use farhelm_phone::{Client, Connection, Host, KeyStore, Order, Paging, ThreadQuery, Via, key_store};
+use farhelm_phone::{Client, Connection, Host, KeyStore, Order, Paging, Policy, ThreadQuery, Via, key_store};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::{sleep, timeout};
@@ -19,7 +19,7 @@ const STREAM: &str = "SLOW secs=45 every=100";
 
 pub(crate) async fn run() {
     let store: Arc<dyn KeyStore> = Arc::new(key_store::Memory::default());
-    let client = open(&store).await;
+    let client = open(&store, Policy::default()).await;
     let pairing = client.pair(&std::env::var(TICKET).expect("a ticket")).await.expect("the host answers");
     let host = pairing.finish(PATIENCE).await.expect("a pairing").host;
     host.live(PATIENCE).await.expect("a session");

@@ -2,6 +2,8 @@
 
 use std::env;
 
+use farhelm_phone::Policy;
+
 /// What a machine sits behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -75,6 +77,8 @@ impl Kind {
 pub(crate) struct Row {
     pub(crate) host: Kind,
     pub(crate) phone: Kind,
+    /// What the phone permits.
+    pub(crate) policy: Policy,
 }
 
 /// What has to come of it. Every row has to connect.
@@ -86,18 +90,23 @@ pub(crate) enum Expected {
 
 impl Row {
     pub(crate) fn name(&self) -> String {
-        format!("{},{}", self.host.name(), self.phone.name())
+        let policy = if self.policy == Policy::default() { String::new() } else { format!(",{}", self.policy.name()) };
+        format!("{},{}{policy}", self.host.name(), self.phone.name())
     }
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        let (host, phone) = name.split_once(',')?;
-        Some(Self { host: Kind::parse(host)?, phone: Kind::parse(phone)? })
+        let mut parts = name.split(',');
+        let (host, phone) = (Kind::parse(parts.next()?)?, Kind::parse(parts.next()?)?);
+        let policy = parts.next().map_or(Some(Policy::default()), |policy| policy.parse().ok())?;
+        Some(Self { host, phone, policy })
     }
 
     pub(crate) fn expected(&self) -> Expected {
         let (a, b) = (self.host, self.phone);
         let either = |kind| a == kind || b == kind;
-        let direct = if b.is_same_lan() {
+        let direct = if self.policy == Policy::RelayOnly {
+            false
+        } else if b.is_same_lan() {
             true
         } else if either(Kind::OnlyWeb) {
             false
@@ -112,7 +121,7 @@ impl Row {
 
 /// The rows of every run: each kind beside a cone, the pairs that have a reason of their own, and both ways where the
 /// sides differ.
-const ROWS: [&str; 27] = [
+const ROWS: [&str; 29] = [
     "public,public",
     "public,cone",
     "cone,public",
@@ -140,6 +149,8 @@ const ROWS: [&str; 27] = [
     "cone,lan",
     "sym,lan",
     "full,hairpin",
+    "cone,cone,direct-only",
+    "public,public,relay-only",
 ];
 
 /// The rows that this run is to try.
@@ -151,7 +162,8 @@ pub(crate) fn wanted() -> Vec<Row> {
             let apart = || Kind::ALL.iter().map(|(kind, _)| *kind).filter(|kind| !kind.is_same_lan());
             // A phone in there can't pair: its relays' WebSocket doesn't fit in a terminal's QR beside TCP and QUIC.
             let phones = || apart().filter(|kind| *kind != Kind::OnlyWeb);
-            let pairs = apart().flat_map(|host| phones().map(move |phone| Row { host, phone }));
+            let row = |host| move |phone| Row { host, phone, policy: Policy::default() };
+            let pairs = apart().flat_map(|host| phones().map(row(host)));
             let together = ["cone,lan", "sym,lan", "full,lan", "full,hairpin"].map(parse);
             pairs.chain(together).collect()
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farhelm_overlay::Error;
-use farhelm_phone::{Client, Config, Connection, Host, KeyStore, OpenError, ThreadQuery, Transport, key_store};
+use farhelm_phone::{Client, Config, Connection, Host, KeyStore, OpenError, Policy, ThreadQuery, Transport, key_store};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -27,9 +27,10 @@ pub(crate) fn listen(port: u16) -> Vec<String> {
     ["/ip4/0.0.0.0", "/ip6/::"].iter().flat_map(|ip| on(ip)).collect()
 }
 
-pub(crate) async fn open(store: &Arc<dyn KeyStore>) -> Client {
+pub(crate) async fn open(store: &Arc<dyn KeyStore>, paths: Policy) -> Client {
     let port = env::var(LISTEN).expect("a port").parse().expect("a port");
     let mut config = Config::new("pocket");
+    config.paths = paths;
     config.listen = listen(port).iter().map(|text| text.parse().expect("an address")).collect();
     // The sockets of one that has just ended are freed a moment later.
     let opened = async {
@@ -46,14 +47,15 @@ pub(crate) async fn open(store: &Arc<dyn KeyStore>) -> Client {
 pub(crate) async fn run() {
     let row = Row::parse(&env::var(crate::ROW).expect("a row")).expect("a row");
     let store: Arc<dyn KeyStore> = Arc::new(key_store::Memory::default());
-    let client = open(&store).await;
+    // A hole is punched for whoever is paired.
+    let client = open(&store, Policy::default()).await;
     let pairing = client.pair(&env::var(TICKET).expect("a ticket")).await.expect("the host answers");
     let paired = pairing.finish(PATIENCE).await.expect("a pairing").host;
     let id = paired.id();
     paired.live(PATIENCE).await.expect("a session");
     client.shutdown().await;
 
-    let client = open(&store).await;
+    let client = open(&store, row.policy).await;
     let began = Instant::now();
     let host = client.connect(id).await.expect("it is remembered");
     let first = timeout(PATIENCE, host.live(PATIENCE)).await.expect("in time").expect("a session");

@@ -19,9 +19,9 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::addresses;
 use crate::admission::{Admission, DetailsEvent};
 use crate::calls::{self, Calls};
-use crate::endpoint::{Attempt, ConnectError, Error, Event, Incoming, Paces, Reservation, Shared};
+use crate::endpoint::{Attempt, Config, ConnectError, Error, Event, Incoming, Paces, Reservation, Shared};
 use crate::legs::{self, Legs};
-use crate::paths::{Limit, Path, Via};
+use crate::paths::{Limit, Path, Policy, Via};
 use crate::probe::{self, Finding};
 use crate::reservations::{self, Reservations};
 use crate::streams::{Arrival, Control};
@@ -80,6 +80,7 @@ pub(crate) struct Driver {
     /// Whether one of them listens on every interface.
     wildcard: bool,
     paces: Paces,
+    policy: Policy,
     /// Where this machine is, when its addresses changed last.
     surroundings: Surroundings,
     /// What each relay last said that a circuit of ours may carry.
@@ -91,7 +92,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(
         parts: Parts,
-        paces: Paces,
+        config: &Config,
         commands: mpsc::Receiver<Command>,
         events: broadcast::Sender<Event>,
         incoming: mpsc::Sender<Incoming>,
@@ -110,7 +111,8 @@ impl Driver {
             calls: Calls::default(),
             starting: HashSet::new(),
             wildcard: false,
-            paces,
+            paces: config.paces,
+            policy: config.policy,
             surroundings: Surroundings::default(),
             limits: HashMap::new(),
             is_listening: false,
@@ -554,6 +556,9 @@ impl Driver {
     fn on_arrival(&mut self, Arrival { connection, stream }: Arrival) {
         // Closed already: so is the stream.
         let Some(path) = self.shared().paths.get(connection).cloned() else { return };
+        if !self.policy.permits(&path) {
+            return tracing::debug!(%connection, "inbound stream reset: not on a path like this");
+        }
         if self.incoming.try_send(Incoming { peer: path.peer, path, stream }).is_err() {
             self.control.count_dropped();
             tracing::warn!(%connection, "inbound stream reset: too many are waiting");

@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::admission::{Admission, Limits};
 use crate::driver::{Command, Driver};
-use crate::paths::{Path, Paths};
+use crate::paths::{Path, Paths, Policy};
 use crate::probe::Pace;
 pub use crate::reservations::State;
 use crate::streams::{self, Stream};
@@ -30,6 +30,9 @@ const COMMANDS: usize = 64;
 
 /// Events a slow subscriber may lag behind before it loses the oldest (and is told so).
 const EVENTS: usize = 256;
+
+/// How long a hole is waited for where only direct paths are permitted: as long as libp2p tries.
+const PUNCH: Duration = Duration::from_secs(15);
 
 /// How a node is to be started.
 #[derive(Debug, Clone)]
@@ -44,6 +47,8 @@ pub struct Config {
     pub admission: Option<Admission>,
     /// What strangers get, if there is a filter at all.
     pub limits: Limits,
+    /// Which paths may carry sessions. With relay-only nothing is listened on, and nobody dialled directly but relays.
+    pub policy: Policy,
     /// How every connection is probed; one that doesn't answer is closed.
     pub paces: Paces,
     /// Inbound streams that may wait for the receiver of [`Endpoint::start`]; further ones are reset.
@@ -61,6 +66,7 @@ impl Config {
             transports: Transports::Network,
             admission: None,
             limits: Limits::default(),
+            policy: Policy::default(),
             paces: Paces::default(),
             waiting_streams: 64,
         }
@@ -165,6 +171,12 @@ pub enum ConnectError {
         peer: NodeId,
         /// What had failed by then.
         failures: Vec<Attempt>,
+    },
+    /// Only direct paths are permitted, and there is none.
+    #[error("no direct way to {peer} was found, and nothing else is permitted here (direct-only)")]
+    NoDirectPath {
+        /// Who.
+        peer: NodeId,
     },
     /// The node was shut down.
     #[error("the node was shut down")]
@@ -308,6 +320,9 @@ impl Status {
     /// through a NAT that lets anybody in, or a forwarded port.
     pub fn candidates(&self) -> Vec<Multiaddr> {
         let mut candidates = self.direct_addresses();
+        if candidates.is_empty() {
+            return candidates;
+        }
         let seen =
             self.observed.iter().rev().filter(|address| addresses::ip(address).is_some_and(addresses::is_global));
         for address in seen {
@@ -329,6 +344,7 @@ pub(crate) struct Shared {
 
 struct Inner {
     id: NodeId,
+    policy: Policy,
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<Event>,
     shared: Arc<Mutex<Shared>>,
@@ -356,11 +372,13 @@ impl Endpoint {
         let (incoming, streams) = mpsc::channel(config.waiting_streams.max(1));
         let shared = Arc::new(Mutex::new(Shared::default()));
         let control = parts.control.clone();
-        let mut driver = Driver::new(parts, config.paces, receiver, events.clone(), incoming, shared.clone());
-        driver.listen(&config.listen)?;
+        let mut driver = Driver::new(parts, &config, receiver, events.clone(), incoming, shared.clone());
+        if config.policy != Policy::RelayOnly {
+            driver.listen(&config.listen)?;
+        }
         runtime.spawn(driver.run());
-        let id = config.identity.node_id();
-        Ok((Self(Arc::new(Inner { id, commands, events, shared, control })), streams))
+        let (id, policy) = (config.identity.node_id(), config.policy);
+        Ok((Self(Arc::new(Inner { id, policy, commands, events, shared, control })), streams))
     }
 
     /// This node.
@@ -368,21 +386,43 @@ impl Endpoint {
         self.0.id
     }
 
-    /// A path to `peer`: the best there is, else the first of `addresses` (direct and circuit, tried in parallel,
-    /// with or without the peer's id at the end) that comes up. Takes 20 s at most.
+    /// A path to `peer` that may carry a session: the best there is, else the first of `addresses` (direct and circuit,
+    /// tried in parallel, with or without the peer's id at the end) that comes up. Takes 20 s at most; with
+    /// [`Policy::DirectOnly`] 15 s more, for a hole to be punched.
     ///
     /// A host that refuses us closes right after: then the path is up for a moment, and opening a stream fails.
     pub async fn connect(&self, peer: NodeId, addresses: Vec<Multiaddr>) -> Result<Path, ConnectError> {
         match self.best(peer, Route::Best) {
             Some(path) => Ok(path),
-            None => self.dial(peer, addresses).await,
+            None => self.find(peer, addresses).await,
         }
+    }
+
+    async fn find(&self, peer: NodeId, addresses: Vec<Multiaddr>) -> Result<Path, ConnectError> {
+        // Subscribed before anything comes up.
+        let mut events = self.events();
+        let path = self.dial(peer, addresses).await?;
+        if self.0.policy.permits(&path) {
+            return Ok(path);
+        }
+        let punched = async {
+            loop {
+                if let Some(path) = self.best(peer, Route::Best) {
+                    return Ok(path);
+                }
+                if let Err(broadcast::error::RecvError::Closed) = events.recv().await {
+                    return Err(ConnectError::Stopped);
+                }
+            }
+        };
+        tokio::time::timeout(PUNCH, punched).await.unwrap_or(Err(ConnectError::NoDirectPath { peer }))
     }
 
     /// As [`Self::connect`], but always over a new connection: to try addresses learnt in a session while relayed.
     pub async fn dial(&self, peer: NodeId, addresses: Vec<Multiaddr>) -> Result<Path, ConnectError> {
         #[cfg(feature = "faults")]
         let addresses = crate::faults::reachable(addresses);
+        let addresses = self.permitted(addresses);
         if addresses.is_empty() {
             return Err(ConnectError::NoAddress { peer });
         }
@@ -391,6 +431,11 @@ impl Endpoint {
         self.0.commands.send(command).await.map_err(|_| ConnectError::Stopped)?;
         // The task's calls have a deadline of their own.
         answer.await.map_err(|_| ConnectError::Stopped)?
+    }
+
+    fn permitted(&self, mut addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+        addresses.retain(|address| self.0.policy != Policy::RelayOnly || addresses::is_relayed(address));
+        addresses
     }
 
     /// Those of the addresses that `peer` told of itself that are worth dialling from here ([`Surroundings`]).
@@ -413,6 +458,18 @@ impl Endpoint {
     /// Every connection to `peer`, best first.
     pub fn paths(&self, peer: NodeId) -> Vec<Path> {
         self.shared().paths.of(peer)
+    }
+
+    /// Which paths may carry sessions.
+    pub fn policy(&self) -> Policy {
+        self.0.policy
+    }
+
+    /// Every connection to `peer` that may carry a session, best first.
+    pub fn usable_paths(&self, peer: NodeId) -> Vec<Path> {
+        let mut paths = self.paths(peer);
+        paths.retain(|path| self.0.policy.permits(path));
+        paths
     }
 
     /// What happens from now on.
@@ -483,6 +540,7 @@ impl Endpoint {
             Route::Relayed => !path.is_direct(),
             Route::Connection(id) => path.connection == id,
         };
+        let fits = |path: &Path| self.0.policy.permits(path) && fits(path);
         self.shared().paths.best(peer, fits)
     }
 

@@ -47,6 +47,6 @@ pub use admission::Admission;
 pub use endpoint::{Config, ConnectError, Endpoint, Error, Event, Incoming, OpenError, Paces, Route, Status};
 pub use libp2p::multiaddr::{Multiaddr, Protocol};
 pub use libp2p::swarm::ConnectionId;
-pub use paths::{Limit, Path, Transport, Via};
+pub use paths::{Limit, Path, Policy, Transport, Via};
 pub use streams::Stream;
 pub use transport::Transports;

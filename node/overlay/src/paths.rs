@@ -6,6 +6,7 @@
 //! change the old connection looks alive until its ping fails.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use farhelm_core::identity::NodeId;
@@ -81,6 +82,52 @@ pub struct Path {
     /// What its relay lets it carry, if it goes through one that says so.
     pub limit: Limit,
 }
+
+/// Which paths may carry sessions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Only direct ones: relays may introduce nodes to one another and help them through NATs, and no byte of a session
+    /// crosses one.
+    DirectOnly,
+    /// Any; direct ones come first.
+    #[default]
+    PreferDirect,
+    /// Only relayed ones: the other side doesn't learn where this one is.
+    RelayOnly,
+}
+
+impl Policy {
+    /// Every one, with its name.
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::DirectOnly, "direct-only"), (Self::PreferDirect, "prefer-direct"), (Self::RelayOnly, "relay-only")];
+
+    /// Whether a session may run on this path.
+    pub fn permits(self, path: &Path) -> bool {
+        match self {
+            Self::DirectOnly => path.is_direct(),
+            Self::PreferDirect => true,
+            Self::RelayOnly => !path.is_direct(),
+        }
+    }
+
+    /// As people write it.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(policy, _)| *policy == self).map_or("", |(_, name)| name)
+    }
+}
+
+impl FromStr for Policy {
+    type Err = UnknownPolicy;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPolicy> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(policy, _)| *policy).ok_or(UnknownPolicy)
+    }
+}
+
+/// No such policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is direct-only, prefer-direct or relay-only")]
+pub struct UnknownPolicy;
 
 /// What a relay lets a circuit carry before it cuts it without a word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

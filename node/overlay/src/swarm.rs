@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::admission::Door;
 use crate::endpoint::{Config, Error};
+use crate::paths::Policy;
 use crate::transport::{AGENT_VERSION, HANDSHAKE, PROTOCOL_VERSION};
 use crate::{admission, closing, probe, streams, transport};
 
@@ -62,7 +63,9 @@ pub(crate) fn build(config: &Config) -> Result<Parts, Error> {
         .boxed();
 
     let (streams, control, arrivals) = streams::Behaviour::new(config.waiting_streams);
-    let details = admission::Details { identify: identify(&keypair), relay, dcutr: dcutr::Behaviour::new(peer) };
+    let may_punch = config.policy != Policy::RelayOnly;
+    let dcutr = may_punch.then(|| dcutr::Behaviour::new(peer)).into();
+    let details = admission::Details { identify: identify(&keypair), relay, dcutr };
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits()),
         door: Door::new(config.limits.clone(), config.admission.clone(), details),

@@ -16,8 +16,11 @@ use crate::connection::Why;
 use crate::network::{Network, PATHS, Reached, Unreachable};
 use crate::records::Record;
 
-/// Dialling and opening a stream; the overlay's own limits are 20 s and 10 s.
-const REACH: Duration = Duration::from_secs(35);
+/// Dialling, waiting for a hole where nothing else is permitted, and opening a stream; the overlay's own limits are 20 s,
+/// 15 s and 10 s.
+const REACH: Duration = Duration::from_secs(50);
+/// How long a direct path is waited for beside a relayed one on which the host closed.
+const BESIDE: Duration = Duration::from_secs(3);
 /// A resume takes two round trips; each step has its own limit in the channel.
 const RESUME: Duration = Duration::from_secs(30);
 
@@ -124,7 +127,8 @@ async fn attempt(
     let mut failure = Failure::Away(Why::NoAnswer);
     for _ in 0..PATHS {
         let reached = reach(us, record, aim).await;
-        let Reached { stream, path } = reached.map_err(|_| Failure::Away(Why::Unreachable))?;
+        let away = |error: Unreachable| if error.not_direct { Why::NotDirect } else { Why::Unreachable };
+        let Reached { stream, path } = reached.map_err(|error| Failure::Away(away(error)))?;
         told.attach.generation += 1;
         let early = told.envelopes();
         told.flew.store(true, Ordering::Release);
@@ -136,6 +140,11 @@ async fn attempt(
         };
         tracing::debug!(host = %record.host, %error, "resume failed");
         let broken = matches!(error, channel::Error::Io(_));
+        // A host that takes sessions on direct paths only closes so too, while a hole is being punched beside it.
+        let punched = broken && !path.is_direct() && aim == Aim::Best && us.network.wants_direct();
+        if punched && us.network.direct(record.host, record.direct_addresses(), BESIDE).await {
+            continue;
+        }
         if broken || matches!(error, channel::Error::Silent) {
             us.network.discard(path.connection).await;
         }
@@ -161,5 +170,5 @@ async fn reach(us: &Us, record: &Record, aim: Aim) -> Result<Reached, Unreachabl
             Aim::Fresh => us.network.reach_anew(record.host, record.circuits()).await,
         }
     };
-    timeout(REACH, reached).await.unwrap_or_else(|_| Err(Unreachable(vec!["no answer in time".into()])))
+    timeout(REACH, reached).await.unwrap_or_else(|_| Err(Unreachable::default()))
 }

@@ -10,7 +10,7 @@ use farhelm_core::audit::Head;
 use farhelm_core::identity::NodeId;
 use farhelm_core::pairing::Ticket;
 use farhelm_core::policy::Entitlement;
-use farhelm_overlay::{Endpoint, Multiaddr, Transports};
+use farhelm_overlay::{Endpoint, Multiaddr, Policy, Transports};
 use farhelm_store::Journal;
 use farhelm_store::journal::Change;
 use tokio::sync::{Mutex, mpsc};
@@ -42,6 +42,8 @@ pub struct Config {
     pub listen: Vec<Multiaddr>,
     /// Sockets or memory.
     pub transports: Transports,
+    /// Which paths may carry sessions.
+    pub paths: Policy,
     /// The file in which is kept what is on its way to hosts and from them, so that it survives the end of the program;
     /// without one it survives the end of connections only. Its folder is to be private to this program. While another
     /// process has the file open, this one goes on without.
@@ -51,7 +53,8 @@ pub struct Config {
 impl Config {
     /// TCP and QUIC, the usual addresses.
     pub fn new(device_name: impl Into<String>) -> Self {
-        Self { device_name: device_name.into(), listen: Vec::new(), transports: Transports::Network, journal: None }
+        let (listen, transports, paths) = (Vec::new(), Transports::Network, Policy::default());
+        Self { device_name: device_name.into(), listen, transports, paths, journal: None }
     }
 }
 
@@ -168,7 +171,8 @@ impl Client {
         let listen = if config.listen.is_empty() { usual.listen.clone() } else { config.listen };
         let admission = Some(admission(records.hosts().await?.into_iter().map(|(host, _)| host)));
         // Nobody opens streams to a phone: without their receiver, such streams are reset.
-        let (endpoint, _) = Endpoint::start(farhelm_overlay::Config { listen, admission, ..usual })?;
+        let (endpoint, _) =
+            Endpoint::start(farhelm_overlay::Config { listen, admission, policy: config.paths, ..usual })?;
         let us = Us { network: Arc::new(endpoint), identity, device_name: clipped(&config.device_name) };
         let client = Self::with(us, records, journal);
         // Whoever opens one looks at it, until they say otherwise.

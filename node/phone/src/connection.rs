@@ -69,6 +69,8 @@ impl Path {
 pub enum Why {
     /// No address answers.
     Unreachable,
+    /// The host is there, but not directly, and this phone permits nothing else.
+    NotDirect,
     /// Something is there but doesn't let this phone in: not paired (any more), or another program.
     NoAnswer,
     /// It broke, or fell silent, and can't be had again yet.
@@ -108,6 +110,9 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unreachable => "no address of the host answers; see that it runs and that one of its relays does",
+            Self::NotDirect => {
+                "the host is reached through a relay only, and this phone takes direct paths only; permit others with --paths prefer-direct"
+            }
             Self::NoAnswer => {
                 "the host closed without an answer; if that stays so, look at the desk whether this phone is listed"
             }

@@ -69,7 +69,7 @@ pub use farhelm_core::{
     policy::{Entitlement, Folders, Right, Terms, Until},
     wire::envelope::{CodexState, HostState},
 };
-pub use farhelm_overlay::{Multiaddr, Transport, Transports, Via};
+pub use farhelm_overlay::{Multiaddr, Policy, Transport, Transports, Via};
 pub use followed::ThreadWatch;
 pub use host::{Host, Order, Paging, ReviewTarget, Started, ThreadQuery};
 pub use kept::Broken;

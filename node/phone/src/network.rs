@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use farhelm_core::identity::NodeId;
 use farhelm_overlay::addresses;
 use farhelm_overlay::surroundings::Surroundings;
-use farhelm_overlay::{Admission, ConnectError, ConnectionId, Endpoint, Event, Multiaddr, OpenError, Route};
+use farhelm_overlay::{Admission, ConnectError, ConnectionId, Endpoint, Event, Multiaddr, OpenError, Policy, Route};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -24,9 +24,14 @@ pub(crate) struct Reached {
     pub(crate) path: farhelm_overlay::Path,
 }
 
-/// No connection could be had: what was tried, a line each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unreachable(pub(crate) Vec<String>);
+/// No connection could be had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Unreachable {
+    /// What was tried, a line each.
+    pub(crate) tried: Vec<String>,
+    /// The host was there, but not directly, and nothing else is permitted.
+    pub(crate) not_direct: bool,
+}
 
 /// How a phone reaches its hosts.
 #[async_trait]
@@ -51,6 +56,9 @@ pub(crate) trait Network: Send + Sync + 'static {
 
     /// Whether no connection to the host is better than this one.
     fn is_best(&self, host: NodeId, connection: ConnectionId) -> bool;
+
+    /// Whether a direct path may carry a session.
+    fn wants_direct(&self) -> bool;
 
     /// Lets every connection to the host go but this one.
     async fn keep_only(&self, host: NodeId, connection: ConnectionId);
@@ -85,14 +93,14 @@ pub(crate) fn admission(hosts: impl IntoIterator<Item = NodeId>) -> Admission {
 #[async_trait]
 impl Network for Endpoint {
     async fn reach(&self, host: NodeId, addresses: Vec<Multiaddr>) -> Result<Reached, Unreachable> {
-        let mut failure = Unreachable(Vec::new());
+        let mut failure = Unreachable::default();
         for _ in 0..PATHS {
-            if self.paths(host).is_empty() {
+            if self.usable_paths(host).is_empty() {
                 // Loopback was remembered only of a host that was reached over it.
                 let addresses = dialled(addresses.clone(), |direct| Surroundings::now().select(direct, true));
                 self.connect(host, addresses).await?;
             }
-            let best = self.paths(host).first().map(|path| path.connection);
+            let best = self.usable_paths(host).first().map(|path| path.connection);
             match self.open(host, Route::Best).await {
                 Ok((path, stream)) => return Ok(Reached { stream: Box::new(stream), path }),
                 Err(error) => failure = error.into(),
@@ -157,6 +165,10 @@ impl Network for Endpoint {
         ours.map(kind) == paths.first().map(kind)
     }
 
+    fn wants_direct(&self) -> bool {
+        self.policy() != Policy::RelayOnly
+    }
+
     async fn keep_only(&self, host: NodeId, connection: ConnectionId) {
         for other in self.paths(host).iter().filter(|path| path.connection != connection) {
             self.discard(other.connection).await;
@@ -164,7 +176,7 @@ impl Network for Endpoint {
     }
 
     fn has_path(&self, host: NodeId) -> bool {
-        !self.paths(host).is_empty()
+        !self.usable_paths(host).is_empty()
     }
 
     async fn discard(&self, connection: ConnectionId) {
@@ -207,19 +219,21 @@ fn dialled(addresses: Vec<Multiaddr>, worth: impl FnOnce(Vec<Multiaddr>) -> Vec<
 
 impl From<ConnectError> for Unreachable {
     fn from(error: ConnectError) -> Self {
-        match error {
+        let not_direct = matches!(error, ConnectError::NoDirectPath { .. });
+        let tried = match error {
             ConnectError::Unreachable { failures, .. } | ConnectError::TimedOut { failures, .. }
                 if !failures.is_empty() =>
             {
-                Self(failures.iter().map(ToString::to_string).collect())
+                failures.iter().map(ToString::to_string).collect()
             }
-            error => Self(vec![error.to_string()]),
-        }
+            error => vec![error.to_string()],
+        };
+        Self { tried, not_direct }
     }
 }
 
 impl From<OpenError> for Unreachable {
     fn from(error: OpenError) -> Self {
-        Self(vec![error.to_string()])
+        Self { tried: vec![error.to_string()], not_direct: false }
     }
 }

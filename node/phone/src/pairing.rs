@@ -105,7 +105,7 @@ impl Pairing {
             let reach = timeout(REACH, us.network.reach(ticket.host, ticket.addresses_of_host())).await;
             let late = |_| PairError::Unreachable { tried: vec!["no answer in time".into()] };
             let Reached { stream, path } =
-                reach.map_err(late)?.map_err(|unreachable| PairError::Unreachable { tried: unreachable.0 })?;
+                reach.map_err(late)?.map_err(|unreachable| PairError::Unreachable { tried: unreachable.tried })?;
             let hellos = channel::pair(stream, &us.identity, ticket.host, &ticket.secret, &us.device_name);
             match timeout(HELLOS, hellos).await.unwrap_or(Err(channel::Error::Silent)) {
                 Ok(inner) => break (path, inner),

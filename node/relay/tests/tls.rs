@@ -129,14 +129,18 @@ const DIRECTORY: &str = "FARHELM_TEST_TLS";
 /// The endpoints trust what the machine trusts, and a machine's list is set for a whole process: so this runs itself as
 /// a child.
 #[test]
-fn a_machines_own_authority_vouches_for_a_relay() {
+fn a_machines_own_authority_vouches_for_a_relay_whose_renewed_certificate_ends_no_circuit() {
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return tokio::runtime::Runtime::new().unwrap().block_on(inside(directory.as_ref()));
+    }
     let directory = tempfile::tempdir().unwrap();
     let authority = authority();
     write_pair(directory.path(), &authority);
     let list = directory.path().join("authorities.pem");
     std::fs::write(&list, authority.cert.pem()).unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "--nocapture", "a_renewed_certificate_ends_no_circuit"])
+        .args(["--exact", "--nocapture"])
+        .arg("a_machines_own_authority_vouches_for_a_relay_whose_renewed_certificate_ends_no_circuit")
         .env("SSL_CERT_FILE", &list)
         .env(DIRECTORY, directory.path())
         .output()
@@ -145,10 +149,7 @@ fn a_machines_own_authority_vouches_for_a_relay() {
     assert!(child.status.success() && said.contains("1 passed"), "{said}");
 }
 
-#[tokio::test]
-#[ignore = "run by a_machines_own_authority_vouches_for_a_relay, with that authority"]
-async fn a_renewed_certificate_ends_no_circuit() {
-    let directory = std::path::PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
+async fn inside(directory: &std::path::Path) {
     let pair = |name: &str| Some(directory.join(name));
     let config = Config { tls_cert: pair("cert.pem"), tls_key: pair("key.pem"), ..on_loopback("tls/ws") };
     let relay = Relay::start(&identity(11), config).await.unwrap();
@@ -158,7 +159,7 @@ async fn a_renewed_certificate_ends_no_circuit() {
     echoes(&mut stream).await;
 
     // Of an authority nobody trusts: it shows who gets the new one.
-    write_pair(&directory, &authority());
+    write_pair(directory, &authority());
     let renewed = async { while events.recv().await.unwrap() != Event::CertificateRenewed {} };
     tokio::time::timeout(PATIENCE, renewed).await.expect("never: the renewal");
     echoes(&mut stream).await;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use farhelm_overlay::Policy;
 use farhelm_platform::directories::Directories;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,6 +17,8 @@ use crate::terminal::screen::Screen;
 pub struct Context {
     state_dir: Option<PathBuf>,
     json: bool,
+    /// Which paths may carry a phone's sessions.
+    pub(super) paths: Policy,
     /// The terminal.
     pub screen: Screen,
     /// Cancelled by the first Ctrl-C or SIGTERM; the second ends the program at once.
@@ -26,7 +29,7 @@ impl Context {
     pub(super) fn new(state_dir: Option<&Path>, json: bool) -> Self {
         // An empty variable is as good as none.
         let state_dir = state_dir.filter(|dir| !dir.as_os_str().is_empty()).map(Path::to_owned);
-        Self { state_dir, json, screen: Screen::detect(), stop: CancellationToken::new() }
+        Self { state_dir, json, paths: Policy::default(), screen: Screen::detect(), stop: CancellationToken::new() }
     }
 
     /// Whether scripts read the output.

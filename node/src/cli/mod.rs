@@ -20,6 +20,7 @@ mod home;
 mod host;
 mod man;
 mod pair;
+mod paths;
 mod phone;
 mod policy;
 mod ports;

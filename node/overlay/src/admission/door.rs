@@ -18,6 +18,7 @@ use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::DeniedUpgrade;
 use libp2p::core::{ConnectedPoint, Endpoint, Multiaddr};
 use libp2p::swarm::behaviour::ConnectionEstablished;
+use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::derive_prelude::Either;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, ListenUpgradeError};
@@ -39,7 +40,7 @@ use crate::surroundings::Surroundings;
 pub(crate) struct Details {
     pub(crate) identify: identify::Behaviour,
     pub(crate) relay: relay::client::Behaviour,
-    pub(crate) dcutr: dcutr::Behaviour,
+    pub(crate) dcutr: Toggle<dcutr::Behaviour>,
 }
 
 /// A connection without details, and what it takes to introduce it later. Always inbound.

@@ -1,6 +1,6 @@
 //! Circuits, hole punching, and reservations that come back.
 
-use farhelm_overlay::{Error, Event, Route, Transport, Via};
+use farhelm_overlay::{Config, ConnectError, Error, Event, OpenError, Path, Policy, Route, Transport, Via};
 use farhelm_relay::Relay;
 
 use crate::world::{Node, On, config, identity, relay, relay_config, round_trip};
@@ -143,4 +143,71 @@ async fn a_relay_that_is_down_fails_the_call_and_names_it() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+fn with(policy: Policy, seed: u8, on: On) -> Config {
+    Config { policy, ..config(seed, on) }
+}
+
+#[tokio::test]
+async fn direct_only_takes_the_hole_and_never_the_circuit() {
+    let relay = relay(160, On::Both).await;
+    let mut host = Node::start(config(161, On::Both));
+    let phone = Node::start(with(Policy::DirectOnly, 162, On::Both));
+    let addresses = host.reserve(&relay).await;
+    let host = host.echo();
+    let path = phone.endpoint.connect(host.node_id(), addresses).await.unwrap();
+    assert!(path.is_direct(), "{path:?}");
+    let relayed = phone.endpoint.open(host.node_id(), Route::Relayed).await;
+    assert!(matches!(relayed, Err(OpenError::NoPath { .. })), "{relayed:?}");
+    assert!(phone.endpoint.usable_paths(host.node_id()).iter().all(Path::is_direct));
+}
+
+#[tokio::test]
+async fn where_no_direct_path_is_found_direct_only_says_so() {
+    let relay = relay(163, On::Memory).await;
+    // In memory there is nothing to punch through.
+    let mut host = Node::new(164, On::Memory).await;
+    let phone = Node::with(with(Policy::DirectOnly, 165, On::Memory)).await;
+    let addresses = host.reserve(&relay).await;
+    let found = phone.endpoint.connect(host.id(), addresses).await;
+    assert_eq!(found, Err(ConnectError::NoDirectPath { peer: host.id() }));
+    assert!(!phone.endpoint.paths(host.id()).is_empty(), "the circuit is there, for introductions");
+}
+
+#[tokio::test]
+async fn a_stream_on_a_path_that_the_policy_forbids_is_reset() {
+    let relay = relay(166, On::Memory).await;
+    let mut host = Node::with(with(Policy::DirectOnly, 167, On::Memory)).await;
+    let phone = Node::new(168, On::Memory).await;
+    let addresses = host.reserve(&relay).await;
+    phone.endpoint.connect(host.id(), addresses).await.unwrap();
+    let (_, mut stream) = phone.endpoint.open(host.id(), Route::Relayed).await.unwrap();
+    let id = host.id();
+    let direct = host.addresses();
+    let _host = host.echo();
+    assert!(round_trip(&mut stream).await.is_err());
+    phone.endpoint.dial(id, direct).await.unwrap();
+    let (_, mut stream) = phone.endpoint.open(id, Route::Direct).await.unwrap();
+    round_trip(&mut stream).await.unwrap();
+}
+
+#[tokio::test]
+async fn relay_only_listens_nowhere_and_dials_nobody_directly() {
+    let relay = relay(170, On::Both).await;
+    let mut host = Node::start(with(Policy::RelayOnly, 171, On::Both));
+    let phone = Node::start(config(172, On::Both));
+    let addresses = host.reserve(&relay).await;
+    assert_eq!(host.endpoint.status().listening, Vec::<farhelm_overlay::Multiaddr>::new());
+    assert_eq!(host.endpoint.status().candidates(), Vec::<farhelm_overlay::Multiaddr>::new());
+    let nobody = host.endpoint.dial(phone.id(), phone.addresses()).await;
+    assert_eq!(nobody, Err(ConnectError::NoAddress { peer: phone.id() }));
+    let host = host.echo();
+    let path = phone.endpoint.connect(host.node_id(), addresses).await.unwrap();
+    let (_, mut stream) = phone.endpoint.open(host.node_id(), Route::Best).await.unwrap();
+    round_trip(&mut stream).await.unwrap();
+    assert!(!path.is_direct());
+    // Longer than a hole takes here.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert!(phone.endpoint.paths(host.node_id()).iter().all(|path| !path.is_direct()));
 }

@@ -109,7 +109,10 @@ impl Supervisor {
 
     /// While the session is relayed: dials the host where it says it is, and has it dial us.
     pub(super) fn watch_for_direct(&mut self, after: Duration) {
-        let Some(line) = self.line.as_ref().filter(|line| !line.path.is_direct()) else { return self.direct = None };
+        let wanted = self.us.network.wants_direct();
+        let Some(line) = self.line.as_ref().filter(|line| wanted && !line.path.is_direct()) else {
+            return self.direct = None;
+        };
         let patience = FIRST_TRY.saturating_mul(1 << line.tries.min(10)).min(LAST_TRY);
         // Later a new circuit comes with it, as holes are punched once for each.
         let addresses = if line.tries == 0 { self.record.direct_addresses() } else { self.record.addresses() };

@@ -83,7 +83,8 @@ impl Pipes {
 impl Network for Pipes {
     async fn reach(&self, _: NodeId, addresses: Vec<Multiaddr>) -> Result<Reached, Unreachable> {
         if !*self.reachable.borrow() {
-            return Err(Unreachable(addresses.iter().map(|address| format!("{address}: no")).collect()));
+            let tried = addresses.iter().map(|address| format!("{address}: no")).collect();
+            return Err(Unreachable { tried, not_direct: false });
         }
         Ok(self.open().await)
     }
@@ -93,7 +94,7 @@ impl Network for Pipes {
     }
 
     async fn reach_directly(&self, _: NodeId) -> Result<Reached, Unreachable> {
-        if *self.direct.borrow() { Ok(self.open().await) } else { Err(Unreachable(Vec::new())) }
+        if *self.direct.borrow() { Ok(self.open().await) } else { Err(Unreachable::default()) }
     }
 
     async fn direct(&self, _: NodeId, _: Vec<Multiaddr>, patience: Duration) -> bool {
@@ -110,6 +111,10 @@ impl Network for Pipes {
     }
 
     fn is_best(&self, _: NodeId, _: ConnectionId) -> bool {
+        true
+    }
+
+    fn wants_direct(&self) -> bool {
         true
     }
 

@@ -16,6 +16,7 @@ use tokio::net::UnixListener;
 
 use super::home::{HostHome, machine_name};
 use super::pair::{self, Pair};
+use super::paths::Paths;
 use super::{Context, Exit, Failure, ports};
 use crate::host::app_server::{self, Source, State};
 use crate::host::{self, control};
@@ -80,6 +81,9 @@ struct Options {
     /// times
     #[arg(long, value_name = "MULTIADDR")]
     listen: Vec<Multiaddr>,
+
+    #[command(flatten)]
+    paths: Paths,
 
     /// The codex program [default: the one on PATH]
     #[arg(long, value_name = "PATH")]
@@ -160,7 +164,8 @@ impl Options {
         })?;
         let own = || host::listen::addresses(identity.node_id());
         let listen = if self.listen.is_empty() { own() } else { self.listen.clone() };
-        let overlay = farhelm_overlay::Config { listen, ..farhelm_overlay::Config::new(identity) };
+        let policy = self.paths.paths;
+        let overlay = farhelm_overlay::Config { listen, policy, ..farhelm_overlay::Config::new(identity) };
         let codex = app_server::Options {
             codex: self.codex.clone(),
             codex_home: None,

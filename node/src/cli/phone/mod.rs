@@ -30,6 +30,7 @@ use farhelm_phone::{Client, Config, Connection, Error, Host, KeyStore, KnownHost
 use zeroize::Zeroizing;
 
 use super::home::machine_name;
+use super::paths::Paths;
 use super::{Context, Exit, Failure};
 use key_store::Files;
 
@@ -53,6 +54,8 @@ const DEVICE_NAME: &str = "device-name";
     after_help = "Examples:\n  farhelm phone pair\n  farhelm phone start \"fix the failing test\"\n  farhelm phone approve"
 )]
 pub(super) struct Phone {
+    #[command(flatten)]
+    paths: Paths,
     #[command(subcommand)]
     command: PhoneCommand,
 }
@@ -100,6 +103,9 @@ struct Which {
 }
 
 pub(super) async fn run(args: Phone, context: &Context) -> Result<(), Failure> {
+    let mut context = context.clone();
+    context.paths = args.paths.paths;
+    let context = &context;
     match args.command {
         PhoneCommand::Pair(args) => pair::run(args, context).await,
         PhoneCommand::Hosts(args) => hosts::run(&args, context).await,
@@ -141,7 +147,7 @@ async fn open(context: &Context, rename: Option<&str>) -> Result<Client, Failure
     let store = Arc::new(Files::at(directories.state().join(DIRECTORY)));
     let name = device_name(&store, rename).await.map_err(|error| Failure::new(Exit::State, error))?;
     let journal = Some(directories.state().join(JOURNAL));
-    Ok(Client::open(Config { journal, ..Config::new(name) }, store).await?)
+    Ok(Client::open(Config { journal, paths: context.paths, ..Config::new(name) }, store).await?)
 }
 
 async fn device_name(store: &Files, rename: Option<&str>) -> Result<String, farhelm_phone::key_store::Error> {
