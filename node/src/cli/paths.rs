@@ -9,7 +9,7 @@ use farhelm_overlay::Policy;
 pub(super) struct Paths {
     /// Which paths may carry sessions: only direct ones (relays then only introduce, and help through NATs once paired),
     /// any, or only relayed ones (the other side doesn't learn this machine's address)
-    #[arg(long, global = true, env = "FARHELM_PATHS", value_name = "POLICY", default_value = "prefer-direct",
+    #[arg(long, env = "FARHELM_PATHS", value_name = "POLICY", default_value = "prefer-direct",
           value_parser = policy())]
     pub(super) paths: Policy,
 }
