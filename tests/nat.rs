@@ -30,6 +30,8 @@ mod pocket;
 #[path = "support/scene.rs"]
 #[expect(dead_code, reason = "shared with suites that need more of it")]
 mod scene;
+#[path = "nat/table.rs"]
+mod table;
 #[path = "nat/world.rs"]
 mod world;
 

@@ -8,10 +8,10 @@
 //! failed probe closes nothing by itself: whoever owns the swarm does.
 //!
 //! ```text
-//!            ┌──────────── answered, or broke on a used stream ───────────┐
-//!            ▼                                                            │
-//!  due ──▶ open a stream ──▶ 32 bytes out, the same back ─────────────────┘
-//!            └──────── not by the deadline, or broke on a fresh one ──▶ Silent
+//!            ┌──────────── answered, or refused ──────────────┐
+//!            ▼                                                │
+//!  due ──▶ open a stream ──▶ 32 bytes out, the same back ─────┘
+//!            └──────── not by the deadline ──▶ Silent
 //! ```
 
 use std::collections::{HashMap, VecDeque};
@@ -232,15 +232,13 @@ impl Handler {
         self.round_trip.map_or(most, |round_trip| (8 * round_trip).clamp(most * 3 / 5, most))
     }
 
-    /// A probe failed before its deadline.
-    fn broke(&mut self) -> Option<Finding> {
+    /// A probe ended before its deadline, and without an answer.
+    fn broke(&mut self) {
         match self.probing {
             // Some peers close the stream after each ping.
-            Probing::Waiting { fresh: false, .. } => {
-                self.probing = Probing::Opening { asked: false };
-                None
-            }
-            _ => Some(self.silent()),
+            Probing::Waiting { fresh: false, .. } => self.probing = Probing::Opening { asked: false },
+            // Somebody refused it, so somebody is there: a peer without this protocol, as negotiation is lazy.
+            _ => self.rest(None),
         }
     }
 
@@ -285,11 +283,7 @@ impl Handler {
                         self.rest(Some(stream));
                         return Poll::Ready(Next::Say(Finding::Answered(took)));
                     }
-                    Poll::Ready(Err(_)) => {
-                        if let Some(finding) = self.broke() {
-                            return Poll::Ready(Next::Say(finding));
-                        }
-                    }
+                    Poll::Ready(Err(_)) => self.broke(),
                 },
             }
         }

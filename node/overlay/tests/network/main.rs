@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admission;
+mod liar;
 mod relayed;
 mod streams;
 mod world;
