@@ -128,7 +128,12 @@ pub(crate) fn host(scene: &Scene, row: Row, relays: &[String]) -> Process {
     arguments.extend(relays.iter().flat_map(|address| ["--relay", address.as_str()]));
     let mut host = within("host", scene.farhelm("desk", &arguments), "");
     let reserved = |host: &Value| {
-        let at = |relay: &str| host["relays"].as_array().is_some_and(|all| all.iter().any(|a| text(a).contains(relay)));
+        // With all its addresses: they come one by one, and the ticket is to have them.
+        let last = |relay: &str| format!("/ip4/{relay}/tcp/443/");
+        let at = |relay: &str| {
+            let at = host["relays"].as_array().expect("a list");
+            at.iter().any(|address| text(address).contains(&last(relay)))
+        };
         let given = |relay: &&str| relays.iter().any(|address| address.contains(*relay));
         RELAYS.iter().map(|(relay, _)| *relay).filter(given).all(at)
     };
