@@ -8,6 +8,9 @@ use farhelm::demo::world::{Behind, World};
 
 /// Tells the story and gives the steps; the world is gone afterwards, without a trace.
 async fn tell(behind: Behind) -> Vec<Step> {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("FARHELM_LOG") {
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+    }
     let world = World::start(behind).await.expect("a world");
     let scratch = world.scratch().to_owned();
     let mut steps = Vec::new();

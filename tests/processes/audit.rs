@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::scene::{Scene, text};
+use super::scene::{PATIENCE, Scene, text};
 
 /// A host that a phone had run one command, and that has ended since.
 fn steered() -> Scene {
@@ -15,6 +16,11 @@ fn steered() -> Scene {
     scene.pair("phone");
     let asked = scene.ask("phone", "ESCALATE cmd=touch a.txt");
     scene.done("phone", &["phone", "approve", "--digest", &text(&asked["digest"]), "--yes"]);
+    // The phone is told that its decision went to Codex; what became of it is known once Codex says so.
+    let began = Instant::now();
+    while records(&scene).last().is_none_or(|last| last["act"] != "decision" || last["effect"] == "asked") {
+        assert!(began.elapsed() < PATIENCE, "the decision has no effect: {:?}", records(&scene));
+    }
     assert_eq!(host.stop(Signal::TERM).code, 0);
     scene
 }

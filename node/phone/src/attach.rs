@@ -127,8 +127,10 @@ async fn attempt(
     let mut failure = Failure::Away(Why::NoAnswer);
     for _ in 0..PATHS {
         let reached = reach(us, record, aim).await;
-        let away = |error: Unreachable| if error.not_direct { Why::NotDirect } else { Why::Unreachable };
-        let Reached { stream, path } = reached.map_err(|error| Failure::Away(away(error)))?;
+        let Reached { stream, path } = reached.map_err(|error| {
+            tracing::debug!(host = %record.host, ?aim, tried = ?error.tried, "no connection to the host");
+            Failure::Away(if error.not_direct { Why::NotDirect } else { Why::Unreachable })
+        })?;
         told.attach.generation += 1;
         let early = told.envelopes();
         told.flew.store(true, Ordering::Release);
@@ -138,7 +140,7 @@ async fn attempt(
             Ok(Err(error)) => error,
             Err(_) => channel::Error::Silent,
         };
-        tracing::debug!(host = %record.host, %error, "resume failed");
+        tracing::debug!(host = %record.host, ?aim, ?path, %error, "resume failed");
         let broken = matches!(error, channel::Error::Io(_));
         // A host that takes sessions on direct paths only closes so too, while a hole is being punched beside it.
         let punched = broken && !path.is_direct() && aim == Aim::Best && us.network.wants_direct();

@@ -23,6 +23,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// many pairs stay relayed for good.
 const FIRST_TRY: Duration = Duration::from_secs(30);
 const LAST_TRY: Duration = Duration::from_secs(600);
+/// After a move that failed: how soon it is tried again at first. Both sides dial at once, and what one of them takes may
+/// be what the other lets go as a duplicate.
+const MOVE_AGAIN: Duration = Duration::from_millis(500);
 /// How long a direct path must have carried the session until the others are let go. Whoever drains one has had its time.
 const PROVEN: Duration = Duration::from_secs(15);
 /// How long to leave the host to another program that took our place.
@@ -74,14 +77,19 @@ impl Supervisor {
             Ok(attached) => self.on_attached(attached),
             Err(Failure::Removed(tombstone)) => self.on_removed(tombstone.revoked_at_ms),
             // The line lives on; moving it is tried again later.
-            Err(Failure::Away(_)) if aim.is_some_and(Aim::is_a_move) && self.line.is_some() => {
-                self.watch_for_direct(FIRST_TRY);
-            }
+            Err(Failure::Away(_)) if aim.is_some_and(Aim::is_a_move) && self.line.is_some() => self.on_move_failed(),
             Err(Failure::Away(why)) => {
                 self.drop_line();
                 self.on_away(why);
             }
         }
+    }
+
+    fn on_move_failed(&mut self) {
+        let Some(line) = &mut self.line else { return };
+        let pause = MOVE_AGAIN.saturating_mul(1 << line.failed_moves.min(10)).min(FIRST_TRY);
+        line.failed_moves += 1;
+        self.watch_for_direct(pause);
     }
 
     pub(super) fn on_attached(&mut self, attached: Attached) {
@@ -94,8 +102,21 @@ impl Supervisor {
         let since = Instant::now();
         let (id, counted, connection) = (self.lines, (0, 0), path.connection);
         let allowance = Allowance::new(path.limit, since);
-        let (path, met, settled, tries) = (Path::of(&path), false, false, 0);
-        let line = Line { id, channel, connection, path, allowance, watched, counted, met, since, settled, tries };
+        let (path, met, settled, tries, failed_moves) = (Path::of(&path), false, false, 0, 0);
+        let line = Line {
+            id,
+            channel,
+            connection,
+            path,
+            allowance,
+            watched,
+            counted,
+            met,
+            since,
+            settled,
+            tries,
+            failed_moves,
+        };
         if let Some(old) = self.line.replace(line) {
             self.drain(old);
         }

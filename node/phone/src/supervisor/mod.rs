@@ -134,6 +134,8 @@ struct Line {
     allowance: Allowance,
     /// Relayed: how often a direct path was tried in vain.
     tries: u32,
+    /// How often the session was to move and didn't.
+    failed_moves: u32,
     /// Direct: the other connections were let go.
     settled: bool,
 }

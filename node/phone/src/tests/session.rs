@@ -614,6 +614,22 @@ async fn a_circuit_is_renewed_before_it_has_carried_what_it_may() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_direct_path_that_closed_under_the_move_is_no_reason_to_stay_relayed() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let _relayed = world.admit().await;
+    host.live(LONG).await.unwrap();
+    world.direct();
+    for _ in 0..3 {
+        drop(world.arrival().await);
+    }
+    let began = Instant::now();
+    let _direct = world.admit().await;
+    until(&host, |state| matches!(state, Connection::Live(path) if path.is_direct())).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_direct_path_that_has_proven_itself_is_the_only_one() {
     let world = World::new();
     world.direct();
