@@ -51,10 +51,11 @@ impl Unconfirmed {
         }
     }
 
-    /// The matter is over. What is still being written isn't told before that is known to have gone well.
+    /// The matter is over. What is still being written isn't told before that is known to have gone well. What Codex
+    /// confirmed stays so: that the matter is gone is what follows.
     pub(super) fn over(&mut self, key: Key, end: End) {
         match self.0.iter_mut().find(|waiting| waiting.held.key() == key) {
-            Some(waiting) if !waiting.written => waiting.over = Some(end),
+            Some(waiting) if !waiting.written => _ = waiting.over.get_or_insert(end),
             _ => self.tell(key, end.result()),
         }
     }
@@ -68,5 +69,46 @@ impl Unconfirmed {
     pub(super) fn take(&mut self, key: Key) -> Option<Held> {
         let at = self.0.iter().position(|waiting| waiting.held.key() == key)?;
         Some(self.0.swap_remove(at).held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use farhelm_core::codex::question::Answers;
+    use farhelm_core::identity::Identity;
+    use serde_bytes::ByteArray;
+    use tokio::sync::oneshot::{self, Receiver};
+
+    use super::*;
+    use crate::host::ledger::Said;
+
+    const KEY: Key = Key { epoch: ByteArray::new([1; 16]), request: 7 };
+
+    fn waiting() -> (Unconfirmed, Receiver<Result<(), DecisionRefusal>>) {
+        let (reply, told) = oneshot::channel();
+        let answers = Answers { key: KEY, digest: ByteArray::new([2; 32]), answers: Default::default() };
+        let device = Identity::from_seed(&[3; 32]).node_id();
+        let mut unconfirmed = Unconfirmed::default();
+        let said = Said::Answers(answers);
+        unconfirmed.add(Held { device, act: ByteArray::new([4; 16]), unknown: false, said, reply });
+        (unconfirmed, told)
+    }
+
+    #[test]
+    fn what_codex_confirms_before_the_writing_is_known_counts_though_its_matter_is_gone_then() {
+        let (mut unconfirmed, mut told) = waiting();
+        unconfirmed.over(KEY, End::Confirmed);
+        unconfirmed.over(KEY, End::Gone);
+        assert!(told.try_recv().is_err(), "the writing may still fail");
+        unconfirmed.written(KEY);
+        assert_eq!(told.try_recv(), Ok(Ok(())));
+    }
+
+    #[test]
+    fn of_what_ended_before_it_was_confirmed_nobody_knows_whether_it_counts() {
+        let (mut unconfirmed, mut told) = waiting();
+        unconfirmed.over(KEY, End::Gone);
+        unconfirmed.written(KEY);
+        assert_eq!(told.try_recv(), Ok(Err(DecisionRefusal::OutcomeUnknown)));
     }
 }
