@@ -142,6 +142,9 @@ fn run_one(variable: &str, name: &str) -> Value {
     ourselves(&mut command, "world");
     let output = command.env(variable, name).output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stdout);
+    if env::var_os("FARHELM_LOG").is_some() {
+        eprintln!("{name}:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
     let result = said.lines().find_map(|line| Some(line.split_once("RESULT ")?.1));
     result.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| {
         eprintln!("{name}: no result\n{said}\n{}", String::from_utf8_lossy(&output.stderr));

@@ -18,6 +18,9 @@ use crate::pocket::{PATIENCE, TICKET, open};
 const STREAM: &str = "SLOW secs=45 every=100";
 
 pub(crate) async fn run() {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("FARHELM_LOG") {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    }
     let store: Arc<dyn KeyStore> = Arc::new(key_store::Memory::default());
     let client = open(&store, Policy::default()).await;
     let pairing = client.pair(&std::env::var(TICKET).expect("a ticket")).await.expect("the host answers");

@@ -53,7 +53,8 @@ impl Scene {
     pub(crate) fn farhelm(&self, who: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_farhelm"));
         command.arg("--json").arg("--state-dir").arg(self.path(who)).args(arguments);
-        command.env_clear().current_dir(self.path("work")).stdin(Stdio::null()).process_group(0);
+        let log = std::env::var_os("FARHELM_LOG").map(|log| ("FARHELM_LOG", log));
+        command.env_clear().envs(log).current_dir(self.path("work")).stdin(Stdio::null()).process_group(0);
         command
     }
 
@@ -160,9 +161,10 @@ pub(crate) struct Ended {
 }
 
 impl Process {
-    /// Starts a program and gives it this to read.
+    /// Starts a program and gives it this to read. What it logs is shown if somebody asks for it with `FARHELM_LOG`.
     pub(crate) fn start(mut command: Command, input: &str) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+        let log = if std::env::var_os("FARHELM_LOG").is_some() { Stdio::inherit() } else { Stdio::null() };
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the program starts");
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes()).expect("it reads");
         }
