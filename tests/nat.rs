@@ -11,7 +11,8 @@
 //! ```
 //! Nothing is routed out. A world is this test, started again in namespaces that end with it; it starts itself once more for
 //! the delays and for the phone. By default the rows below are run; `FARHELM_NAT=all` runs every pair of kinds,
-//! `FARHELM_NAT=cone,sym` one row.
+//! `FARHELM_NAT=cone,sym` one row. `FARHELM_NAT_FAULTS=moved` tries one of the faults, `FARHELM_NAT_RUNS=20` each of them
+//! as often.
 
 #[path = "nat/delay.rs"]
 mod delay;
@@ -51,7 +52,7 @@ const ROW: &str = "FARHELM_TEST_NAT_ROW";
 /// The fault of a world, if there is one.
 const FAULT: &str = "FARHELM_TEST_NAT_FAULT";
 /// Worlds at a time: they wait for one another's answers most of the time.
-const PARALLEL: usize = 4;
+const PARALLEL: usize = 6;
 
 #[test]
 fn every_pair_of_networks_meets_and_directly_where_it_can() {
@@ -86,13 +87,14 @@ fn whatever_happens_on_the_way_nothing_is_lost_and_the_session_lives_again() {
         assert!(env::var_os("FARHELM_TEST_ALL").is_none(), "no network namespaces, or no ip, nft or /dev/net/tun here");
         return println!("left out: this needs network namespaces, ip, nft and /dev/net/tun");
     }
-    let found = in_parallel(&faults::wanted(), |fault| {
+    let found = in_parallel(&faults::wanted(), |(fault, _)| {
         let found = run_one(FAULT, fault.name());
         println!("{}", faults::line(*fault, &found));
         found
     });
+    let found: Vec<_> = found.into_iter().map(|((fault, _), result)| (fault, result)).collect();
     println!("\nfault");
-    found.iter().for_each(|(fault, result)| println!("{}", faults::line(*fault, result)));
+    faults::summary(&found).iter().for_each(|line| println!("{line}"));
     let bad: Vec<_> =
         found.iter().filter(|(fault, found)| !faults::holds(*fault, found)).map(|(f, _)| f.name()).collect();
     assert!(bad.is_empty(), "not as it should be: {bad:?}");

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pocket::{PATIENCE, TICKET, open};
 
-/// A turn that streams until something has happened to it, and is over soon enough after that.
-const STREAM: &str = "SLOW secs=45 every=100";
+/// For how many seconds its turn streams.
+pub(crate) const STREAM: &str = "FARHELM_TEST_STREAM";
 
 pub(crate) async fn run() {
     if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("FARHELM_LOG") {
@@ -26,7 +26,8 @@ pub(crate) async fn run() {
     let pairing = client.pair(&std::env::var(TICKET).expect("a ticket")).await.expect("the host answers");
     let host = pairing.finish(PATIENCE).await.expect("a pairing").host;
     host.live(PATIENCE).await.expect("a session");
-    let streamed = host.start(STREAM).await.expect("a thread").thread;
+    let stream = format!("SLOW secs={} every=100", std::env::var(STREAM).expect("seconds"));
+    let streamed = host.start(stream.as_str()).await.expect("a thread").thread;
     let told = host.start("hello").await.expect("a thread").thread;
 
     let over = CancellationToken::new();

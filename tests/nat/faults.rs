@@ -82,15 +82,43 @@ impl Fault {
     }
 }
 
-/// The faults that this run is to try.
-pub(crate) fn wanted() -> Vec<Fault> {
-    match env::var("FARHELM_NAT_FAULTS") {
+/// How often each fault for which a time is promised is tried, unless somebody says otherwise.
+const RUNS: usize = 3;
+
+/// The faults that this run is to try, each as often as it is to, in turn.
+pub(crate) fn wanted() -> Vec<(Fault, usize)> {
+    let faults: Vec<Fault> = match env::var("FARHELM_NAT_FAULTS") {
         Err(_) => Fault::ALL.map(|(fault, ..)| fault).into(),
         Ok(some) => {
             let parse = |name| Fault::parse(name).unwrap_or_else(|| panic!("there is no fault {name:?}"));
             some.split_whitespace().map(parse).collect()
         }
-    }
+    };
+    let asked: Option<usize> = env::var("FARHELM_NAT_RUNS").ok().map(|runs| runs.parse().expect("a number"));
+    let runs = |fault: &Fault| asked.unwrap_or(if fault.bar().is_some() { RUNS } else { 1 });
+    let most = faults.iter().map(runs).max().unwrap_or_default();
+    (0..most).flat_map(|n| faults.iter().filter(move |fault| n < runs(fault)).map(move |fault| (*fault, n))).collect()
+}
+
+/// fault | how often | ms until the session lived again: median, 95th percentile, most | how often within its bar
+pub(crate) fn summary(found: &[(Fault, Value)]) -> Vec<String> {
+    let of = |fault: Fault| found.iter().filter(move |(of, _)| *of == fault).map(|(_, found)| found);
+    let line = |fault: Fault| {
+        let runs = of(fault).count();
+        let mut again: Vec<u64> = of(fault).filter_map(|found| found["again_ms"].as_u64()).collect();
+        again.sort_unstable();
+        // Of those that never lived again there is no time: they are at the end.
+        let at = |percent: usize| again.get((runs * percent).div_ceil(100) - 1);
+        let ms = |percent: usize| at(percent).map_or("never".to_owned(), |ms| format!("{ms} ms"));
+        let met = fault.bar().map(|bar| {
+            let met = again.iter().filter(|ms| **ms <= bar).count();
+            format!(" bar {bar} ms: met {met}, missed {}", runs - met)
+        });
+        let (median, most, name) = (ms(50), ms(100), fault.name());
+        format!("{name:<14} runs {runs} median {median} p95 {} most {most}{}", ms(95), met.unwrap_or_default())
+    };
+    let tried = Fault::ALL.iter().map(|(fault, ..)| *fault).filter(|fault| of(*fault).count() > 0);
+    tried.map(line).collect()
 }
 
 /// fault | ms until the session lived again | what became of the messages

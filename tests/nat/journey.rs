@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use crate::errand;
 use crate::faults::Fault;
 use crate::network;
 use crate::pocket::{self, PATIENCE};
@@ -30,7 +31,7 @@ pub(crate) fn run(fault: Fault) {
     let addresses: Vec<String> = relays.iter().flatten().flat_map(|(_, at)| at.clone()).collect();
     let _host = world::host(&scene, row, &addresses);
     let (_desk, ticket) = world::offer(&scene);
-    let mut phone = Busy::start(&ticket);
+    let mut phone = Busy::start(&ticket, fault);
     let path = phone.calm(fault.is_direct());
     let carries = |at: &Option<(Process, Vec<String>)>| at.as_ref().is_some_and(|(_, at)| at[0].contains(&path));
     let carrier = relays.iter().position(carries).unwrap_or(0);
@@ -145,13 +146,16 @@ struct Busy {
 }
 
 impl Busy {
-    fn start(ticket: &str) -> Self {
+    fn start(ticket: &str, fault: Fault) -> Self {
+        // Until something has happened to it, and not long after.
+        let stream = if fault == Fault::Uplink { 45 } else { 25 };
         let program = std::env::current_exe().expect("we run");
         let mut command = within_command(&program.display().to_string(), "phone");
         let mut again = Command::new("env");
         crate::ourselves(&mut again, "errand");
         command.args(again.get_args().skip(1)).env(crate::ROLE, "errand").env_remove(crate::FAULT);
         command.env(pocket::TICKET, ticket).env(pocket::LISTEN, network::PORT.to_string());
+        command.env(errand::STREAM, stream.to_string());
         let mut child: Child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
         let orders = child.stdin.take().expect("it was piped");
         let output = BufReader::new(child.stdout.take().expect("it was piped"));
