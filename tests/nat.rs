@@ -14,6 +14,8 @@
 //! `FARHELM_NAT=cone,sym` one row. `FARHELM_NAT_FAULTS=moved` tries one of the faults, `FARHELM_NAT_RUNS=20` each of them
 //! as often.
 
+#[path = "nat/checkup.rs"]
+mod checkup;
 #[path = "nat/delay.rs"]
 mod delay;
 #[path = "nat/errand.rs"]
@@ -51,6 +53,8 @@ const ROLE: &str = "FARHELM_TEST_NAT";
 const ROW: &str = "FARHELM_TEST_NAT_ROW";
 /// The fault of a world, if there is one.
 const FAULT: &str = "FARHELM_TEST_NAT_FAULT";
+/// The row of a world in which the doctor is asked.
+const CHECKUP: &str = "FARHELM_TEST_NAT_CHECKUP";
 /// Worlds at a time: they wait for one another's answers most of the time.
 const PARALLEL: usize = 6;
 
@@ -60,9 +64,10 @@ fn every_pair_of_networks_meets_and_directly_where_it_can() {
         Ok("delay") => delay::run(),
         Ok("phone") => tokio::runtime::Runtime::new().expect("a runtime").block_on(pocket::run()),
         Ok("errand") => tokio::runtime::Runtime::new().expect("a runtime").block_on(errand::run()),
-        Ok("world") => match env::var(FAULT).as_deref() {
-            Ok(fault) => journey::run(Fault::parse(fault).expect("a fault")),
-            Err(_) => world::run(Row::parse(&env::var(ROW).expect("a row")).expect("a row")),
+        Ok("world") => match (env::var(FAULT), env::var(CHECKUP)) {
+            (Ok(fault), _) => journey::run(Fault::parse(&fault).expect("a fault")),
+            (_, Ok(row)) => checkup::run(Row::parse(&row).expect("a row")),
+            _ => world::run(Row::parse(&env::var(ROW).expect("a row")).expect("a row")),
         },
         Ok(other) => panic!("{other}"),
         Err(_) if !can_be_built() => {
@@ -98,6 +103,17 @@ fn whatever_happens_on_the_way_nothing_is_lost_and_the_session_lives_again() {
     let bad: Vec<_> =
         found.iter().filter(|(fault, found)| !faults::holds(*fault, found)).map(|(f, _)| f.name()).collect();
     assert!(bad.is_empty(), "not as it should be: {bad:?}");
+}
+
+#[test]
+fn the_doctor_knows_what_network_it_is_in() {
+    if !can_be_built() {
+        assert!(env::var_os("FARHELM_TEST_ALL").is_none(), "no network namespaces, or no ip, nft or /dev/net/tun here");
+        return println!("left out: this needs network namespaces, ip, nft and /dev/net/tun");
+    }
+    let found = in_parallel(&checkup::EXPECTED.map(|(row, _)| row), |row| run_one(CHECKUP, row));
+    let bad: Vec<_> = found.iter().filter(|(row, found)| !checkup::holds(row, found)).collect();
+    assert!(bad.is_empty(), "not as it is: {bad:#?}");
 }
 
 /// In namespaces of its own: user (to be root in there), network, mounts, processes.

@@ -1,4 +1,5 @@
-//! What `farhelm doctor --state` says of what real programs left behind, and of what was then done to it.
+//! What `farhelm doctor` says of what real programs left behind and of what was then done to it, and of relays. What it
+//! says of NATs is tested where there are some.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::scene::{Ended, Scene, text};
+use super::scene::{Ended, Process, Scene, text};
 
 /// A host that a phone had run a command, another phone was removed from, and that has ended since.
 fn used() -> Scene {
@@ -61,7 +62,9 @@ fn what_is_in_order_is_said_so_and_not_touched() {
         (&found(&phone, "what waits for hosts")["found"], &found(&phone, "key")["found"]),
         (&"ok".into(), &"absent".into())
     );
-    assert_eq!(scene.run("nobody", &["doctor"]).code, 15);
+    assert_eq!(scene.run("nobody", &["doctor", "--state"]).code, 15);
+    let fresh = scene.done("nobody", &["doctor"]);
+    assert_eq!(found(&fresh, "relays")["found"], "absent", "a machine where nothing is yet can be looked at");
     scene.done("desk", &["freeze"]);
     assert_eq!(found(&scene.done("desk", &["doctor"]), "devices")["found"], "odd");
 }
@@ -102,4 +105,66 @@ fn what_was_done_to_it_is_named_with_what_to_do() {
     fs::write(path("identity.key"), key).expect("ours");
     mode("identity.key", 0o600);
     scene.done("desk", &["doctor"]);
+}
+
+/// Addresses of loopback, with ports that stay the same over a relay's restart.
+fn relay(scene: &Scene) -> (Process, Vec<String>) {
+    let listen = ["tcp/0", "udp/0/quic-v1", "tcp/0/ws"].map(|rest| format!("/ip4/127.0.0.1/{rest}"));
+    scene.relay_on(&listen)
+}
+
+#[test]
+fn relays_are_asked_over_each_way_and_one_that_is_down_is_named() {
+    let scene = Scene::set();
+    let (first, at_first) = relay(&scene);
+    let arguments = |relays: &[String]| -> Vec<String> {
+        let named = relays.iter().flat_map(|relay| ["--relay".to_owned(), relay.clone()]);
+        ["doctor", "--network"].map(str::to_owned).into_iter().chain(named).collect()
+    };
+    let run = |relays: &[String]| {
+        let arguments = arguments(relays);
+        scene.run("desk", &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let name = |relays: &[String]| format!("relay {}", relays[0].rsplit('/').next().expect("its id"));
+
+    let whole = run(&at_first);
+    assert_eq!(whole.code, 0, "{:?}", whole.events);
+    let shown = found(&whole, &name(&at_first));
+    assert_eq!(shown["found"], "ok", "{shown}");
+    assert!(shown["details"]["place"]["circuit_bytes"].is_u64(), "{shown}");
+    let ways = shown["details"]["addresses"].as_array().expect("a list");
+    assert!(ways.iter().all(|way| way["answers"] == true && way["round_trip_ms"].is_f64()), "{shown}");
+    for way in ["QUIC", "TCP", "WebSocket"] {
+        assert_eq!(found(&whole, way)["details"]["open"], true, "{way}");
+    }
+    assert_eq!(found(&whole, "NAT for UDP")["details"]["kind"], "none");
+
+    // One without UDP beside it, and one that is down.
+    let (plain, at_plain) = scene.relay_at("plain", &["/ip4/127.0.0.1/tcp/0".to_owned()]);
+    assert_eq!(first.stop(Signal::TERM).code, 0);
+    let half = run(&[at_first.clone(), at_plain.clone()].concat());
+    assert_eq!(half.code, 0, "one answers: {:?}", half.events);
+    assert_eq!(found(&half, &name(&at_first))["found"], "odd");
+    assert_eq!(found(&half, &name(&at_plain))["found"], "ok");
+    assert!(half.events.iter().all(|event| event["what"] != "QUIC"), "none that answers is to be had over it");
+
+    assert_eq!(plain.stop(Signal::TERM).code, 0);
+    let none = run(&[at_first, at_plain].concat());
+    assert_eq!(none.code, 13, "{:?}", none.events);
+    assert!(none.events.iter().filter(|event| event["found"] == "bad").count() == 2, "{:?}", none.events);
+}
+
+#[test]
+fn the_relays_of_host_and_phone_are_asked() {
+    let scene = Scene::set();
+    let (_relay, at) = scene.relay();
+    let host = scene.host(&at);
+    scene.pair("phone");
+    let name = format!("relay {}", at[0].rsplit('/').next().expect("its id"));
+    assert_eq!(found(&scene.done("desk", &["doctor", "--network"]), &name)["found"], "ok", "beside a running host");
+    assert_eq!(host.stop(Signal::TERM).code, 0);
+    let whole = scene.done("desk", &["doctor"]);
+    assert_eq!((&found(&whole, &name)["found"], &found(&whole, "clock")["found"]), (&"ok".into(), &"ok".into()));
+    assert_eq!(found(&whole, "codex")["found"], "absent", "nothing is on PATH here");
+    assert_eq!(found(&scene.done("phone", &["doctor", "--network"]), &name)["found"], "ok");
 }

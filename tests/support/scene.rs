@@ -77,9 +77,14 @@ impl Scene {
 
     /// A relay on these addresses of loopback, and where it says it is.
     pub(crate) fn relay_on(&self, listen: &[String]) -> (Process, Vec<String>) {
+        self.relay_at("relay", listen)
+    }
+
+    /// The same, on a state directory of this name.
+    pub(crate) fn relay_at(&self, who: &str, listen: &[String]) -> (Process, Vec<String>) {
         let each = listen.iter().flat_map(|address| ["--listen", address, "--announce", address]);
         let arguments: Vec<&str> = ["relay"].into_iter().chain(each).collect();
-        let mut relay = self.start("relay", &arguments);
+        let mut relay = self.start(who, &arguments);
         let listening = relay.event("listening");
         let addresses = listening["addresses"].as_array().expect("addresses").iter();
         (relay, addresses.map(|address| address.as_str().expect("text").to_owned()).collect())

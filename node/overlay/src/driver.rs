@@ -459,12 +459,21 @@ impl Driver {
 
     fn on_details(&mut self, event: DetailsEvent) {
         match event {
-            DetailsEvent::Identify(identify::Event::Received { connection_id, peer_id, .. }) => {
+            DetailsEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
                 self.legs.identified(peer_id, connection_id, Instant::now());
+                if let Ok(by) = NodeId::from_peer_id(&peer_id) {
+                    self.emit(Event::Seen { by, connection: connection_id, at: info.observed_addr });
+                }
             }
             DetailsEvent::Relay(relay::client::Event::OutboundCircuitEstablished { relay_peer_id, limit }) => {
                 let limit = limit.map(|limit| Limit { duration: limit.duration(), bytes: limit.data_in_bytes() });
                 self.limits.insert(relay_peer_id, limit.unwrap_or_default());
+            }
+            DetailsEvent::Relay(relay::client::Event::ReservationReqAccepted { relay_peer_id, limit, .. }) => {
+                let limit = limit.map(|limit| Limit { duration: limit.duration(), bytes: limit.data_in_bytes() });
+                if let Ok(relay) = NodeId::from_peer_id(&relay_peer_id) {
+                    self.emit(Event::Reserved { relay, limit: limit.unwrap_or_default() });
+                }
             }
             DetailsEvent::Dcutr(dcutr::Event { remote_peer_id, result }) => {
                 let Ok(peer) = NodeId::from_peer_id(&remote_peer_id) else { return };

@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::admission::{Admission, Limits};
 use crate::driver::{Command, Driver};
-use crate::paths::{Path, Paths, Policy};
+use crate::paths::{Limit, Path, Paths, Policy};
 use crate::probe::Pace;
 pub use crate::reservations::State;
 use crate::streams::{self, Stream};
@@ -237,6 +237,13 @@ pub enum Event {
         /// Circuit addresses that lead to this node, its peer id included.
         addresses: Vec<Multiaddr>,
     },
+    /// A relay granted a reservation, or renewed it, and says what each circuit there may carry.
+    Reserved {
+        /// The relay.
+        relay: NodeId,
+        /// Of each circuit.
+        limit: Limit,
+    },
     /// It no longer does. Asked for again by itself.
     ReservationDown {
         /// The relay.
@@ -248,6 +255,15 @@ pub enum Event {
     ListeningEnded(Multiaddr),
     /// Somebody saw us at this address.
     Observed(Multiaddr),
+    /// The same, with who saw it, and on which connection: what a NAT makes of one of our ports, for one peer.
+    Seen {
+        /// Who says so. It may lie.
+        by: NodeId,
+        /// On which connection.
+        connection: ConnectionId,
+        /// Where we came from.
+        at: Multiaddr,
+    },
     /// The machine has other addresses than before: what stood may be dead, what wasn't may be there. Not said again to
     /// whoever said it ([`Endpoint::network_changed`]).
     NetworkChanged,

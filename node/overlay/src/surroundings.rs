@@ -61,6 +61,11 @@ impl Surroundings {
         Self { subnets: interfaces.into_iter().map(|(ip, prefix)| Subnet { ip, prefix }).collect() }
     }
 
+    /// This machine's own addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.subnets.iter().map(|subnet| subnet.ip)
+    }
+
     /// Whether some address of this machine, beside those that lead nowhere else, is one that it had in `former`. So it is
     /// if there was none.
     pub fn shares_an_address_with(&self, former: &Self) -> bool {

@@ -159,6 +159,18 @@ impl fmt::Debug for Client {
     }
 }
 
+/// The relays through which the hosts are reached that `store` remembers, each once.
+pub async fn relays(store: Arc<dyn KeyStore>) -> Result<Vec<Multiaddr>, records::Error> {
+    let (records, _) = Records::open(store).await?;
+    let mut relays = Vec::new();
+    for (_, record) in records.hosts().await? {
+        // A damaged one has none.
+        let known = record.map(|record| record.relays).unwrap_or_default();
+        relays.extend(known.into_iter().filter(|relay| !relays.contains(relay)).collect::<Vec<_>>());
+    }
+    Ok(relays)
+}
+
 impl Client {
     /// Loads or makes this phone's identity and starts its network. Connects to nobody yet.
     pub async fn open(config: Config, store: Arc<dyn KeyStore>) -> Result<Self, OpenError> {

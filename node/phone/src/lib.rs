@@ -55,7 +55,7 @@ mod supervisor;
 mod tests;
 mod truth;
 
-pub use client::{Client, Config, KnownHost, OpenError, Standing};
+pub use client::{Client, Config, KnownHost, OpenError, Standing, relays};
 pub use connection::{Connection, Path, Traffic, Why};
 pub use decisions::DecideError;
 pub use error::Error;

@@ -122,7 +122,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Relay(args) => block_on(&context, relay::run(args, &context)),
         Command::Policy(args) => policy::run(&args, &context),
         Command::Audit(args) => audit::run(&args, &context),
-        Command::Doctor(args) => doctor::run(&args, &context),
+        Command::Doctor(args) => block_on(&context, doctor::run(args, &context)),
         Command::Bench(args) => block_on(&context, bench::run(args, &context)),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

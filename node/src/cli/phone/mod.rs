@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use farhelm_overlay::Multiaddr;
 use farhelm_phone::{Client, Config, Connection, Error, Host, KeyStore, KnownHost, Standing};
 use zeroize::Zeroizing;
 
@@ -92,6 +93,15 @@ enum PhoneCommand {
     Diff(decide::Diff),
     Answer(answer::Answer),
     Forget(hosts::Forget),
+}
+
+/// The relays of every host that the phone here is paired with; nothing is made where no phone is.
+pub(super) async fn relays(context: &Context) -> Result<Vec<Multiaddr>, Box<dyn std::error::Error>> {
+    let directory = context.directories()?.state().join(DIRECTORY);
+    if !directory.exists() {
+        return Ok(Vec::new());
+    }
+    Ok(farhelm_phone::relays(Arc::new(Files::at(directory))).await?)
 }
 
 /// Which host is meant.
