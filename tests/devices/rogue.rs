@@ -93,7 +93,7 @@ impl Rogue {
     pub(crate) async fn resumes(mut self) -> Result<(Self, Channel), channel::Error> {
         let Stranger { identity, host, .. } = &self.stranger;
         let Some(stream) = self.stranger.stream().await else { return Err(channel::Error::Silent) };
-        let (channel, _) = channel::resume(stream, identity, *host, &self.secret, "rogue", &[]).await?;
+        let (channel, _) = channel::resume(stream, identity, *host, &self.secret, "rogue", Vec::new).await?;
         let older = std::mem::replace(&mut self.channel, channel);
         Ok((self.attached().await, older))
     }

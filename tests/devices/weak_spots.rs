@@ -38,7 +38,7 @@ fn weak_spot_01_a_key_that_knows_relay_host_and_ticket_id_is_still_nobody() {
         let stranger = Stranger::new(22, &guessed);
         let stream = stranger.stream().await.expect("the door is open");
         let claims = PairingSecret::from_bytes([1; 32]);
-        let resumed = channel::resume(stream, &stranger.identity, stranger.host, &claims, "rogue", &[]).await;
+        let resumed = channel::resume(stream, &stranger.identity, stranger.host, &claims, "rogue", Vec::new).await;
         assert!(matches!(resumed, Err(channel::Error::Io(_))), "{resumed:?}");
     });
     assert_eq!(listed(&scene).len(), 1);
@@ -99,7 +99,7 @@ fn weak_spot_03_what_strangers_say_does_not_touch_a_live_session() {
                 1 => {
                     let secret = PairingSecret::from_bytes([seed; 32]);
                     let us = &stranger.identity;
-                    assert!(channel::resume(stream, us, stranger.host, &secret, "rogue", &[]).await.is_err());
+                    assert!(channel::resume(stream, us, stranger.host, &secret, "rogue", Vec::new).await.is_err());
                 }
                 // Garbage, as long as a hello may be and longer.
                 2 => drop(stream.write_all(&[0xff; 70_000]).await),

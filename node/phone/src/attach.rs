@@ -1,7 +1,6 @@
 //! One try to attach to a host: a stream, then a resume on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use farhelm_core::identity::Identity;
@@ -13,6 +12,7 @@ use farhelm_overlay::channel::{self, Channel};
 use tokio::time::timeout;
 
 use crate::connection::Why;
+use crate::flight::Flight;
 use crate::network::{Network, PATHS, Reached, Unreachable};
 use crate::records::Record;
 
@@ -74,8 +74,8 @@ pub(crate) struct Told {
     pub(crate) entries: Vec<Envelope>,
     /// The number of the last of them.
     pub(crate) last: u64,
-    /// Set once any of it may have left this device.
-    pub(crate) flew: Arc<AtomicBool>,
+    /// Whether any of it may have left this device, and what is read with it.
+    pub(crate) flight: Flight,
 }
 
 impl Told {
@@ -132,9 +132,10 @@ async fn attempt(
             Failure::Away(if error.not_direct { Why::NotDirect } else { Why::Unreachable })
         })?;
         told.attach.generation += 1;
-        let early = told.envelopes();
-        told.flew.store(true, Ordering::Release);
-        let resumed = channel::resume(stream, &us.identity, record.host, secret, &us.device_name, &early);
+        told.flight.leave();
+        let early =
+            || told.envelopes().into_iter().chain(told.flight.take_off().into_iter().map(Envelope::Request)).collect();
+        let resumed = channel::resume(stream, &us.identity, record.host, secret, &us.device_name, early);
         let error = match timeout(RESUME, resumed).await {
             Ok(Ok((channel, host_name))) => return Ok((channel, host_name, path)),
             Ok(Err(error)) => error,

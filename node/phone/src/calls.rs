@@ -19,6 +19,9 @@ use crate::error::{Error, PATIENCE};
 /// Calls that may be under way to one host; a screen needs a few.
 pub(crate) const CAPACITY: usize = 64;
 
+/// Bytes of reads that go with a handshake, where nothing is known yet of what the path carries.
+const EARLY: usize = 8 * 1024;
+
 /// One connection's number, counted up by its owner.
 pub(crate) type LineId = u64;
 
@@ -78,6 +81,24 @@ impl Calls {
             }
             call.sent_on = Some(line);
             call.sent = true;
+        }
+    }
+
+    /// The unsent reads that may go with a handshake; the others follow it.
+    pub(crate) fn early(&self) -> Vec<Request> {
+        let mut room = EARLY;
+        let unsent = self.0.iter().filter(|call| call.reads && call.sent_on.is_none() && !call.reply.is_closed());
+        let fits = |call: &&Call| {
+            room = room.saturating_sub(call.request.method.len() + call.request.params.len());
+            room > 0
+        };
+        unsent.take_while(fits).map(|call| call.request.clone()).collect()
+    }
+
+    /// These went with the handshake of this line.
+    pub(crate) fn went(&mut self, line: LineId, with: &[ActId]) {
+        for call in self.0.iter_mut().filter(|call| with.contains(&call.request.id)) {
+            (call.sent_on, call.sent) = (Some(line), true);
         }
     }
 
@@ -203,6 +224,22 @@ mod tests {
 
     fn response(id: u8, text: &str) -> Response {
         Response { id: ByteArray::new([id; 16]), result: Ok(ByteBuf::from(text)) }
+    }
+
+    #[test]
+    fn reads_go_with_a_handshake_as_far_as_there_is_room_and_not_again_after_it() {
+        let mut calls = Calls::default();
+        let _answers =
+            [call(&mut calls, 1, "thread/list"), call(&mut calls, 2, "turn/start"), call(&mut calls, 3, "thread/read")];
+        let (reply, _long) = oneshot::channel();
+        let _ = calls.add([4; 16], "thread/list", &Value::from("x".repeat(EARLY)), reply, Instant::now());
+        let early: Vec<_> = calls.early().iter().map(|request| request.id).collect();
+        assert_eq!(early, [[1; 16], [3; 16]].map(ByteArray::new), "no change, and nothing long");
+        calls.went(7, &early);
+        assert!(calls.any_on(7));
+        assert_eq!(send(&mut calls, 7), [4]);
+        calls.lost(7);
+        assert_eq!(send(&mut calls, 8), [1, 3, 4], "the line died with it");
     }
 
     #[test]

@@ -24,6 +24,7 @@
 //! | [`Host`] | the handle: calls, watches, decisions |
 //! | `message`, `results` | what goes into calls and what comes out |
 //! | `supervisor` | the task behind a handle: attach, move to better paths, reconnect |
+//! | `attach`, `flight` | a try to get a session: over which path, and what goes with its handshake |
 //! | `log` | what outlives connections: what was asked, and what the host logged |
 //! | `calls`, `decisions`, `followed`, `truth` | what is under way, as tables without I/O |
 //! | [`key_store`], `records` | what survives, behind a door that the platform opens |
@@ -40,6 +41,7 @@ mod connection;
 mod decisions;
 mod error;
 mod event;
+mod flight;
 mod followed;
 mod host;
 mod kept;

@@ -4,7 +4,9 @@
 //! app-server, the handshake, the session and the phone. What is counted is counted between them, by taps that forward
 //! and look on, so that nothing measured knows that it is.
 
+pub mod connect;
 mod leg;
+mod link;
 mod tap;
 pub mod wire;
 mod world;

@@ -23,7 +23,7 @@ use crate::host::desk::{Consent, Desk};
 use crate::host::{self, Host};
 
 /// How long anything may take before there is a phone to measure with.
-const STEP: Duration = Duration::from_secs(30);
+pub(super) const STEP: Duration = Duration::from_secs(30);
 
 /// Why something can't be measured.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum Error {
     /// A call of the phone's.
     #[error(transparent)]
     Phone(#[from] farhelm_phone::Error),
+    /// The relay.
+    #[error(transparent)]
+    Relay(#[from] farhelm_relay::Error),
     /// Something that should come didn't.
     #[error("waited in vain for {0}")]
     Waited(&'static str),
@@ -120,7 +123,7 @@ fn tcp(address: &Multiaddr) -> Option<SocketAddr> {
     }
 }
 
-fn config(path: &Path, socket: &Path) -> host::Config {
+pub(super) fn config(path: &Path, socket: &Path) -> host::Config {
     let mut overlay = farhelm_overlay::Config::new(Identity::generate(&mut rand::rng()));
     overlay.listen = loopback();
     let (runtime_dir, codex_home) = (path.join("run"), Some(path.join("codex")));

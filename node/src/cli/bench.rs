@@ -1,8 +1,10 @@
 //! `farhelm bench`: what is promised in numbers, measured here.
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use super::{Context, Exit, Failure};
+use crate::bench::connect;
 use crate::bench::wire::{self, Measured};
 
 /// Measure what Farhelm promises in numbers, on this machine
@@ -10,7 +12,7 @@ use crate::bench::wire::{self, Measured};
 /// Everything runs in this process and on loopback: a scripted agent, a host and a phone. Nothing of yours is touched.
 /// When a limit is missed, the command fails.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  farhelm bench wire")]
+#[command(after_help = "Examples:\n  farhelm bench wire\n  farhelm bench connect")]
 pub(super) struct Bench {
     #[command(subcommand)]
     what: What,
@@ -18,8 +20,17 @@ pub(super) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Connect(Connect),
     Wire(Wire),
 }
+
+/// How soon a phone that was just started has its first thread list, in round trips of its path to the host
+///
+/// Over a relay and directly by a known address, on links with a known delay, beside what libp2p alone takes for a stream
+/// and a byte there and back.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  farhelm bench connect\n  farhelm bench connect --json")]
+struct Connect {}
 
 /// What an answer costs on its way to a phone, and how much later it is there
 ///
@@ -31,19 +42,66 @@ struct Wire {}
 
 /// Measures, and fails if a limit is missed.
 pub(super) async fn run(args: Bench, context: &Context) -> Result<(), Failure> {
-    let What::Wire(Wire {}) = args.what;
-    let (mut said, mut missed) = (Ok(()), Vec::new());
-    let measured = wire::run(|measured| {
-        if !(measured.is_thrifty() && measured.is_prompt()) {
-            missed.push(measured.name);
+    match args.what {
+        What::Connect(Connect {}) => connect(context).await,
+        What::Wire(Wire {}) => wire(context).await,
+    }
+}
+
+/// What was said, and what was missed.
+struct Said<'a> {
+    context: &'a Context,
+    said: Result<(), Failure>,
+    missed: Vec<&'static str>,
+}
+
+impl<'a> Said<'a> {
+    const fn new(context: &'a Context) -> Self {
+        Self { context, said: Ok(()), missed: Vec::new() }
+    }
+
+    fn say(&mut self, name: &'static str, met: bool, event: &impl Serialize, text: impl FnOnce() -> String) {
+        if !met {
+            self.missed.push(name);
         }
-        let this = context.say(&measured, || text(&measured));
-        said = std::mem::replace(&mut said, Ok(())).and(this);
+        let this = self.context.say(event, text);
+        self.said = std::mem::replace(&mut self.said, Ok(())).and(this);
+    }
+
+    fn judge(self) -> Result<(), Failure> {
+        self.said?;
+        if self.missed.is_empty() { Ok(()) } else { Err(too_much(&self.missed)) }
+    }
+}
+
+async fn wire(context: &Context) -> Result<(), Failure> {
+    let mut said = Said::new(context);
+    let measured = wire::run(|measured| {
+        said.say(measured.name, measured.is_thrifty() && measured.is_prompt(), &measured, || text(&measured));
     });
     let measured = async { measured.await.map_err(|error| Failure::new(Exit::Failed, error)) };
     context.unless_stopped(measured).await?;
-    said?;
-    if missed.is_empty() { Ok(()) } else { Err(too_much(&missed)) }
+    said.judge()
+}
+
+async fn connect(context: &Context) -> Result<(), Failure> {
+    context.note("Starting a phone again and again, over links that take their time; this takes half a minute.");
+    let mut said = Said::new(context);
+    let measured = connect::run(connect::RUNS, |measured| {
+        said.say(measured.name, measured.is_prompt(), &measured, || trips(&measured));
+    });
+    let measured = async { measured.await.map_err(|error| Failure::new(Exit::Failed, error)) };
+    context.unless_stopped(measured).await?;
+    said.judge()
+}
+
+fn trips(measured: &connect::Measured) -> String {
+    let connect::Measured { name, round_trip_ms, list_ms, list, list_limit, bare, more, more_limit } = measured;
+    format!(
+        "{name}, {round_trip_ms:.0} ms there and back\n  first thread list   {list:.2} round trips (limit \
+         {list_limit:.0}), {list_ms:.0} ms\n  libp2p alone        {bare:.2} round trips; {more:.2} fewer (limit \
+         {more_limit:.1})"
+    )
 }
 
 fn too_much(missed: &[&str]) -> Failure {

@@ -12,7 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::wire::{STEP, Wire};
 use super::{Channel, Error};
 
-/// Resumes a paired session on a new stream. `early` travels in the same flight as the proof.
+/// Resumes a paired session on a new stream. What `early` gives travels in the same flight as the proof; it is asked for
+/// only then, so that what came up meanwhile goes with it.
 ///
 /// Returns the channel and the host's name.
 pub async fn resume<S>(
@@ -21,7 +22,7 @@ pub async fn resume<S>(
     host: NodeId,
     secret: &PairingSecret,
     device_name: &str,
-    early: &[Envelope],
+    early: impl FnOnce() -> Vec<Envelope>,
 ) -> Result<(Channel, String), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -32,7 +33,7 @@ where
     let (mut waits, auth) = waits.receive(&wire.receive().await?, identity, device_name)?;
     wire.send(&auth).await?;
     let mut sent = 0;
-    for piece in early.iter().flat_map(pieces) {
+    for piece in early().iter().flat_map(pieces) {
         sent += piece.len();
         wire.send_frame(&waits.early().seal(&piece)?).await?;
     }

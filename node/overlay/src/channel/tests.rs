@@ -46,7 +46,8 @@ async fn pair_of(early: &[Envelope]) -> (Channel, Channel) {
     let (phone, host) = identities();
     let (a, b) = duplex(64 * 1024);
     let secret = secret();
-    let (at_phone, at_host) = tokio::join!(resume(a, &phone, host.node_id(), &secret, "pocket", early), admit(b));
+    let (at_phone, at_host) =
+        tokio::join!(resume(a, &phone, host.node_id(), &secret, "pocket", || early.to_vec()), admit(b));
     (at_phone.unwrap().0, at_host.unwrap())
 }
 
@@ -112,7 +113,7 @@ async fn a_silent_peer_is_noticed() {
     let (phone, host) = identities();
     let (a, b) = duplex(64 * 1024);
     let secret = secret();
-    let (at_phone, at_host) = tokio::join!(resume(a, &phone, host.node_id(), &secret, "pocket", &[]), admit(b));
+    let (at_phone, at_host) = tokio::join!(resume(a, &phone, host.node_id(), &secret, "pocket", Vec::new), admit(b));
     let (mut at_phone, at_host) = (at_phone.unwrap().0, at_host.unwrap());
     at_host.writer.abort();
     at_host.reader.abort();
@@ -169,7 +170,7 @@ async fn a_path_that_alters_a_record_ends_and_delivers_nothing() {
     let ((a, left), (right, b)) = (duplex(64 * 1024), duplex(64 * 1024));
     tokio::spawn(flip(left, right, 1000));
     let secret = secret();
-    let (at_phone, at_host) = tokio::join!(resume(a, &phone, host.node_id(), &secret, "pocket", &[]), admit(b));
+    let (at_phone, at_host) = tokio::join!(resume(a, &phone, host.node_id(), &secret, "pocket", Vec::new), admit(b));
     let (at_phone, mut at_host) = (at_phone.unwrap().0, at_host.unwrap());
     at_phone.sender().send(request(4000)).await.unwrap();
     assert!(matches!(at_host.receive().await, Err(Error::Record(_))));

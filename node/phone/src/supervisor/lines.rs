@@ -1,8 +1,7 @@
 //! Lines: how one comes up, moves to a better path, dies, and drains.
 
 use std::mem::replace;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use farhelm_core::wire::Envelope;
@@ -16,6 +15,7 @@ use super::{Line, Supervisor};
 use crate::attach::{Aim, Attached, Failure, Told, attach};
 use crate::connection::{Connection, Path, Why};
 use crate::error::Error;
+use crate::flight::Flight;
 
 /// How long an old line may still answer after the session moved.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -43,11 +43,12 @@ impl Supervisor {
     pub(super) fn begin_attempt(&mut self, aim: Aim) {
         self.attempting = false;
         let (attach_with, entries, last) = self.log.early();
-        let flew = Arc::new(AtomicBool::new(false));
+        let flight = Flight::default();
+        flight.load(self.calls.early());
         self.note_early();
-        self.early = Some((flew.clone(), last));
+        self.early = Some((flight.clone(), last));
         let (epoch, watched) = (self.record.kept.epoch.clone(), self.followed.ids());
-        let told = Told { attach: attach_with, epoch, watched, entries, last, flew };
+        let told = Told { attach: attach_with, epoch, watched, entries, last, flight };
         if let Some(paired) = self.paired.take() {
             return self.on_paired(paired, told);
         }
@@ -57,8 +58,8 @@ impl Supervisor {
 
     /// What went with an attempt's handshake can't be taken back any more.
     pub(super) fn note_early(&mut self) {
-        if let Some((flew, last)) = &self.early
-            && flew.load(Ordering::Acquire)
+        if let Some((flight, last)) = &self.early
+            && flight.has_left()
         {
             self.log.flew(*last);
         }
@@ -94,6 +95,7 @@ impl Supervisor {
 
     pub(super) fn on_attached(&mut self, attached: Attached) {
         let Attached { channel, path, host_name, secret, told } = attached;
+        let went = told.as_ref().map(|told| told.flight.went()).unwrap_or_default();
         let (watched, early) = told.map(|told| (told.watched, told.last)).unwrap_or_default();
         self.log.begin(early);
         self.outlets.listed.send_replace(false);
@@ -120,6 +122,7 @@ impl Supervisor {
         if let Some(old) = self.line.replace(line) {
             self.drain(old);
         }
+        self.calls.went(id, &went);
         self.unsaved |= self.record.confirm(&secret);
         self.unsaved |= self.record.rename(&host_name);
         self.refresh_at = Instant::now() + Duration::from_millis(500);

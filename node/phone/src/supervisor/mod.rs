@@ -23,7 +23,7 @@ mod logged;
 mod truth;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use allowance::Allowance;
@@ -50,6 +50,7 @@ use crate::connection::{Connection, Path, Why};
 use crate::decisions::{self, DecideError, Decisions, Said};
 use crate::error::Error;
 use crate::event::Event;
+use crate::flight::Flight;
 use crate::followed::{Followed, ThreadWatch};
 use crate::log::Log;
 use crate::records::{Record, Records};
@@ -154,7 +155,7 @@ pub(crate) struct Supervisor {
     /// An attempt that waits for its generation to be stored.
     attempting: bool,
     /// What goes with the handshake of the last attempt: whether it left, and its last entry.
-    early: Option<(Arc<AtomicBool>, u64)>,
+    early: Option<(Flight, u64)>,
     /// The channel of a finished pairing, until the log has a path for it.
     paired: Option<Attached>,
     saving: Option<BoxFuture<'static, ()>>,
@@ -338,7 +339,12 @@ impl Supervisor {
 
     /// Sends whatever waits, if there is a line.
     fn send_all(&mut self) {
-        let Some(line) = &mut self.line else { return self.followed.prune(&[]) };
+        let Some(line) = &mut self.line else {
+            if let Some((flight, _)) = &self.early {
+                flight.load(self.calls.early());
+            }
+            return self.followed.prune(&[]);
+        };
         let sender = line.channel.sender();
         let ids = self.followed.ids();
         if ids != line.watched && sender.offer(Envelope::Watch(Watch { threads: ids.clone() })).is_ok() {

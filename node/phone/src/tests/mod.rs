@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::pairing::{Ticket, TicketSecret, ticket};
-use farhelm_core::session::PairingSecret;
 use farhelm_core::session::host::{Authenticated, Hello};
 use farhelm_core::session::log::{Incoming, LogId, Outgoing, Position, Taken};
+use farhelm_core::session::{PairingSecret, Session};
 use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{
     Ack, Approvals, Attached, CodexState, Entry, HostState, Logged, Questions, Request, Response,
@@ -264,16 +264,28 @@ async fn admit<S>(stream: S, phone: NodeId, secret: &PairingSecret) -> Result<Ch
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let host = host_key();
     let mut wire = Wire::new(stream);
+    let (session, answer) = greet(&mut wire, phone, secret).await?;
+    wire.send_frame(&answer).await?;
+    Ok(Channel::start(wire, session))
+}
+
+/// The same, up to the answer.
+async fn greet<S>(
+    wire: &mut Wire<S>,
+    phone: NodeId,
+    secret: &PairingSecret,
+) -> Result<(Session, Vec<u8>), channel::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let host = host_key();
     let Hello::Resume(back) = Hello::read(&wire.receive().await?, host.node_id(), phone)? else {
         panic!("mode resume")
     };
     let (waits, reply) = back.reply(secret, &host, &mut rand::rng())?;
     wire.send(&reply).await?;
-    let (session, answer) = waits.receive(&wire.receive().await?)?.accept("desk")?;
-    wire.send_frame(&answer).await?;
-    Ok(Channel::start(wire, session))
+    Ok(waits.receive(&wire.receive().await?)?.accept("desk")?)
 }
 
 type Claimant = Authenticated<farhelm_core::session::handshake::Pair>;

@@ -525,6 +525,30 @@ async fn a_decision_whose_approval_is_gone_waits_for_the_hosts_word() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_read_first_goes_with_the_handshake_and_not_after_it() {
+    let world = World::new();
+    let (_client, host) = world.paired().await;
+    let read = tokio::spawn(async move { host.threads(ThreadQuery::newest(1)).await });
+    let (phone, arrival) = (world.phone().await, world.arrival().await);
+    let mut wire = Wire::new(arrival.stream);
+    let (answered, _answer) = greet(&mut wire, phone, &secret()).await.expect("the phone is who it is");
+    // The phone waits for the answer, and has said all this before.
+    let mut channel = Channel::start(wire, answered);
+    let mut said = Vec::new();
+    while !matches!(said.last(), Some(Envelope::Request(_))) {
+        said.push(timeout(LONG, channel.receive()).await.expect("it is said").expect("the line lives"));
+    }
+    assert!(matches!(said[0], Envelope::Attach(_)), "{said:?}");
+    assert!(matches!(said.last(), Some(Envelope::Request(request)) if request.method == "thread/list"), "{said:?}");
+    drop(channel);
+    // It is asked again, as nobody answered.
+    let mut desk = world.admit().await;
+    let (request, _) = desk.request().await;
+    desk.answer(&request, json!({"data": []})).await;
+    read.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn moving_to_a_direct_path_keeps_the_outstanding_request() {
     let world = World::new();
     let (_client, host) = world.paired().await;

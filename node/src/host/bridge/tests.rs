@@ -323,7 +323,7 @@ pub(in crate::host) async fn channels(phone: &Identity) -> (Channel, Channel) {
         wire.send_frame(&answer).await.unwrap();
         Channel::start(wire, session)
     };
-    let resume = channel::resume(near, phone, host().node_id(), &secret, "pocket", &[]);
+    let resume = channel::resume(near, phone, host().node_id(), &secret, "pocket", Vec::new);
     let (phone, host) = tokio::join!(resume, admit);
     (phone.unwrap().0, host)
 }

@@ -32,7 +32,7 @@ async fn over(rate: usize) -> (Channel, Channel) {
     tokio::spawn(throttle(left_in, right_out, rate));
     tokio::spawn(throttle(right_in, left_out, rate));
     let secret = secret();
-    let (at_phone, at_host) = tokio::join!(resume(a, &phone, host.node_id(), &secret, "pocket", &[]), admit(b));
+    let (at_phone, at_host) = tokio::join!(resume(a, &phone, host.node_id(), &secret, "pocket", Vec::new), admit(b));
     (at_phone.unwrap().0, at_host.unwrap())
 }
 

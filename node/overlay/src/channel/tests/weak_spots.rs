@@ -68,7 +68,7 @@ async fn carried(meddle: impl Fn(usize, Vec<u8>) -> Vec<u8> + Send + Sync + 'sta
     let ((a, left), (right, b)) = (duplex(64 * 1024), duplex(64 * 1024));
     let (seen, secret) = (Seen::default(), secret());
     tokio::spawn(carry(left, right, seen.clone(), meddle));
-    let (at_phone, at_host) = tokio::join!(resume(a, &phone, host.node_id(), &secret, "pocket", &[]), admit(b));
+    let (at_phone, at_host) = tokio::join!(resume(a, &phone, host.node_id(), &secret, "pocket", Vec::new), admit(b));
     (at_phone.unwrap().0, at_host.unwrap(), seen)
 }
 
