@@ -28,10 +28,11 @@
 //! | `log` | what outlives connections: what was asked, and what the host logged |
 //! | `calls`, `decisions`, `followed`, `truth` | what is under way, as tables without I/O |
 //! | [`key_store`], `records` | what survives, behind a door that the platform opens |
+//! | [`view`] | what screens show, made safe: inbox, threads, diffs, approvals, the composer |
 //! | `network` | the seam to the overlay |
 //!
 //! It touches no socket and no terminal, and of files only the one [`Config::journal`] names. Texts of a host (names, threads, errors) are not sanitized:
-//! whoever shows them does that.
+//! whoever shows them does that, or shows what [`view`] makes of them.
 
 mod attach;
 mod backoff;
@@ -56,6 +57,7 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 mod truth;
+pub mod view;
 
 pub use client::{Client, Config, KnownHost, OpenError, Standing, relays};
 pub use connection::{Connection, Path, Traffic, Why};

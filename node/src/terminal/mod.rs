@@ -11,8 +11,10 @@ pub mod invitation;
 pub mod picture;
 pub mod qr;
 pub mod question;
-pub mod sanitize;
 pub mod screen;
 pub mod thread;
 pub mod ticket;
 mod wrap;
+
+/// Text made safe, as on every screen.
+pub use farhelm_phone::view::sanitize;

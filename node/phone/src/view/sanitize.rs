@@ -1,4 +1,4 @@
-//! Text that came from elsewhere, made safe to print: nothing in it can move the cursor, change colours, reorder
+//! Text that came from elsewhere, made safe to show: nothing in it can move the cursor, change colours, reorder
 //! what a person reads or hide from their eyes.
 //!
 //! It isn't an encoding and can't be undone: every character that a terminal would act on, or that would be
@@ -18,6 +18,9 @@ pub const LINE: usize = 1024;
 /// Characters of a text of several lines before it is cut: whatever may be approved is shown whole.
 pub const BLOCK: usize = limits::APPROVAL_CONTENT;
 
+/// Columns between tab stops.
+const TAB: usize = 4;
+
 /// One line: newlines and tabs are made visible as well. Cut after [`LINE`] characters, saying how many are missing.
 pub fn line(text: &str) -> String {
     line_within(text, LINE)
@@ -33,6 +36,53 @@ pub fn block(text: &str) -> String {
     shown(text, BLOCK, |c| matches!(c, '\n' | '\t'))
 }
 
+/// Text that was made safe. There is no other way to make one, so what is held in it can be shown as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Sanitized(String);
+
+impl Sanitized {
+    /// One line, as [`line()`].
+    pub fn line(text: &str) -> Self {
+        Self(line(text))
+    }
+
+    /// One line of at most `limit` characters of the text.
+    pub fn line_within(text: &str, limit: usize) -> Self {
+        Self(line_within(text, limit))
+    }
+
+    /// One line of code or of a file, not cut below [`BLOCK`] characters: tabs become spaces up to the next stop, which
+    /// is the one thing that is shown as it is meant.
+    pub fn code(text: &str) -> Self {
+        Self(line_within(&without_tabs(text), BLOCK))
+    }
+}
+
+impl std::ops::Deref for Sanitized {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Sanitized {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+fn without_tabs(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut column = 0;
+    for c in text.chars() {
+        let width = if c == '\t' { TAB - column % TAB } else { 1 };
+        column += width;
+        if c == '\t' { out.extend(std::iter::repeat_n(' ', width)) } else { out.push(c) }
+    }
+    out
+}
+
 /// Whether a terminal would act on this character, or show nothing for it.
 pub const fn is_hidden(c: char) -> bool {
     matches!(c,
@@ -46,6 +96,7 @@ pub const fn is_hidden(c: char) -> bool {
         | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' // Khmer and Mongolian, invisible
         | '\u{fe00}'..='\u{fe0f}' // variation selectors
         | '\u{fff0}'..='\u{fffb}' // unassigned specials, interlinear annotation
+        | '\u{2800}' // the Braille pattern without dots, which is no space and looks like one
         | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' // shorthand and musical format controls
         | '\u{e0000}'..='\u{e0fff}' // tags, more variation selectors
     )
@@ -120,6 +171,13 @@ mod tests {
         #[test]
         fn different_texts_stay_different_where_something_was_hidden(a in "[a-c\u{202e}\u{200b}\u{1b}]{0,6}", b in "[a-c\u{202e}\u{200b}\u{1b}]{0,6}") {
             prop_assert_eq!(line(&a) == line(&b), a == b);
+        }
+
+        #[test]
+        fn no_way_to_make_one_lets_anything_hidden_through(text in any::<String>()) {
+            for made in [Sanitized::line(&text), Sanitized::line_within(&text, 7), Sanitized::code(&text)] {
+                prop_assert!(!made.chars().any(is_hidden));
+            }
         }
 
         #[test]
