@@ -206,5 +206,6 @@ fn holds(row: &Row, found: &Value) -> bool {
         Policy::PreferDirect => true,
         Policy::RelayOnly => found["first"] == "relayed" && !is_direct,
     };
-    found["byte_ms"].is_u64() && permitted && (row.expected() == Expected::Relayed || is_direct)
+    let let_go = !row.host.is_mapped() || found["let_go"] == true;
+    found["byte_ms"].is_u64() && permitted && let_go && (row.expected() == Expected::Relayed || is_direct)
 }

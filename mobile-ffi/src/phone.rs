@@ -8,7 +8,7 @@ use crate::error::{CallError, PairError};
 use crate::host::Host;
 use crate::key_store::{Adapted, KeyStore};
 use crate::pairing::Pairing;
-use crate::records::KnownHost;
+use crate::records::{KnownHost, PathPolicy};
 use crate::runtime::Runtime;
 
 /// This phone. Keep one for each key store, and only one: two sessions of one device replace each other.
@@ -25,15 +25,18 @@ impl Phone {
     /// Loads or makes this phone's identity and starts its network. Connects to nobody yet. `device_name` is what hosts
     /// show for it; at most 64 bytes are kept.
     /// `journal` is a file in a folder that is this app's alone: in it is kept what is on its way to hosts and from
-    /// them, so that it survives the end of the app; without one it survives the end of connections only.
-    #[uniffi::constructor(default(journal = None))]
+    /// them, so that it survives the end of the app; without one it survives the end of connections only. `paths` says
+    /// which paths may carry sessions; without it any may, and direct ones come first.
+    #[uniffi::constructor(default(journal = None, paths = None))]
     pub async fn open(
         device_name: String,
         store: Arc<dyn KeyStore>,
         journal: Option<String>,
+        paths: Option<PathPolicy>,
     ) -> Result<Self, CallError> {
         let runtime = Runtime::new().map_err(|error| CallError::Network(format!("no threads to run on: {error}")))?;
-        let config = Config { journal: journal.map(Into::into), ..Config::new(device_name) };
+        let (journal, paths) = (journal.map(Into::into), paths.map(Into::into).unwrap_or_default());
+        let config = Config { journal, paths, ..Config::new(device_name) };
         let opening = async { Client::open(config, Arc::new(Adapted(store))).await };
         let client = runtime.run(async { opening.await.map_err(CallError::from) }).await?;
         Ok(Self { client, runtime })

@@ -279,6 +279,27 @@ impl From<phone::Connection> for Connection {
     }
 }
 
+/// Which paths may carry sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum PathPolicy {
+    /// Only direct ones: relays introduce, help through NATs once paired, and carry no byte of a session.
+    DirectOnly,
+    /// Any; direct ones come first.
+    PreferDirect,
+    /// Only relayed ones: the host doesn't learn where this phone is.
+    RelayOnly,
+}
+
+impl From<PathPolicy> for phone::Policy {
+    fn from(policy: PathPolicy) -> Self {
+        match policy {
+            PathPolicy::DirectOnly => Self::DirectOnly,
+            PathPolicy::PreferDirect => Self::PreferDirect,
+            PathPolicy::RelayOnly => Self::RelayOnly,
+        }
+    }
+}
+
 impl From<phone::Path> for ConnectionPath {
     fn from(path: phone::Path) -> Self {
         let relay = match path.via {

@@ -27,6 +27,10 @@ pub(crate) enum Kind {
     OnlyWeb,
     /// Dual stack: IPv6 behind a firewall that lets in whom was sent to, IPv4 behind a symmetric NAT.
     Six,
+    /// A symmetric NAT that forwards a port to who asks it by UPnP.
+    Upnp,
+    /// The same, by NAT-PMP or PCP.
+    Pmp,
     /// The other's own LAN, behind one router.
     Lan,
     /// The same, and the router leads from inside to its forwarded port (hairpin).
@@ -34,7 +38,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 12] = [
+    const ALL: [(Self, &str); 14] = [
         (Self::Public, "public"),
         (Self::Public443, "public443"),
         (Self::Full, "full"),
@@ -45,6 +49,8 @@ impl Kind {
         (Self::Only443, "only443"),
         (Self::OnlyWeb, "onlyweb"),
         (Self::Six, "six"),
+        (Self::Upnp, "upnp"),
+        (Self::Pmp, "pmp"),
         (Self::Lan, "lan"),
         (Self::Hairpin, "hairpin"),
     ];
@@ -65,6 +71,11 @@ impl Kind {
     /// Whether a hole can be punched through it: it maps a port to one of its own, whoever is sent to.
     fn is_cone(self) -> bool {
         matches!(self, Self::Cone | Self::NoUdp | Self::Cgnat)
+    }
+
+    /// Whether its router forwards ports to a host that asks.
+    pub(crate) fn is_mapped(self) -> bool {
+        matches!(self, Self::Upnp | Self::Pmp)
     }
 
     pub(crate) fn is_same_lan(self) -> bool {
@@ -113,7 +124,11 @@ impl Row {
         } else if either(Kind::Only443) {
             either(Kind::Public443)
         } else {
-            a.is_open() || b.is_open() || a.is_cone() && b.is_cone() || a == Kind::Six && b == Kind::Six
+            a.is_open()
+                || a.is_mapped()
+                || b.is_open()
+                || a.is_cone() && b.is_cone()
+                || a == Kind::Six && b == Kind::Six
         };
         if direct { Expected::Direct } else { Expected::Relayed }
     }
@@ -121,7 +136,7 @@ impl Row {
 
 /// The rows of every run: each kind beside a cone, the pairs that have a reason of their own, and both ways where the
 /// sides differ.
-const ROWS: [&str; 29] = [
+const ROWS: [&str; 31] = [
     "public,public",
     "public,cone",
     "cone,public",
@@ -146,6 +161,8 @@ const ROWS: [&str; 29] = [
     "onlyweb,cone",
     "six,six",
     "six,cone",
+    "upnp,sym",
+    "pmp,sym",
     "cone,lan",
     "sym,lan",
     "full,hairpin",

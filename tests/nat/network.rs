@@ -110,6 +110,9 @@ fn build(script: &mut String, side: Side) {
                 let _ = writeln!(script, "ip -n nat{n} addr add 2b00:{n}::1/64 dev lan");
             }
             script.push_str(&router(&format!("nat{n}"), kind, n));
+            if kind.is_mapped() {
+                script.push_str(&daemon(kind, n));
+            }
             lan(script, &format!("nat{n}"), machine, n, n);
             if kind == Kind::Six {
                 let _ = writeln!(script, "ip -n {machine} addr add 2b00:{n}::{n}/64 dev eth0");
@@ -139,7 +142,7 @@ fn lan(script: &mut String, router: &str, machine: &str, network: u8, n: u8) {
 fn router(name: &str, kind: Kind, n: u8) -> String {
     let inner = format!("192.168.{n}.{n}");
     let masquerade = match kind {
-        Kind::Symmetric | Kind::Six => "masquerade random,fully-random",
+        Kind::Symmetric | Kind::Six | Kind::Upnp | Kind::Pmp => "masquerade random,fully-random",
         _ => "masquerade",
     };
     let (forwarded, admitted) = match kind {
@@ -149,6 +152,7 @@ fn router(name: &str, kind: Kind, n: u8) -> String {
             ),
             "ct status dnat accept;",
         ),
+        Kind::Upnp | Kind::Pmp => (String::new(), "ct status dnat accept;"),
         _ => (String::new(), ""),
     };
     let outwards = match kind {
@@ -168,6 +172,37 @@ table inet lab {{
   chain in {{ type filter hook input priority filter; ct state established,related accept; iifname wan meta l4proto {{ tcp, udp }} drop; }}
 }}
 R
+"
+    )
+}
+
+/// What forwards ports to who asks: Debian's miniupnpd, with the chains that it wants.
+fn daemon(kind: Kind, n: u8) -> String {
+    let yes = |is: bool| if is { "yes" } else { "no" };
+    let (upnp, pmp) = (yes(kind == Kind::Upnp), yes(kind == Kind::Pmp));
+    format!(
+        "rules nat{n} <<'R'
+table inet filter {{
+  chain miniupnpd {{ }}
+  chain prerouting_miniupnpd {{ }}
+  chain postrouting_miniupnpd {{ }}
+  chain forward {{ type filter hook forward priority 0; jump miniupnpd; }}
+  chain prerouting {{ type nat hook prerouting priority dstnat; jump prerouting_miniupnpd; }}
+  chain postrouting {{ type nat hook postrouting priority 90; jump postrouting_miniupnpd; }}
+}}
+R
+cat > /run/miniupnpd{n}.conf <<'C'
+ext_ifname=wan
+listening_ip=lan
+enable_upnp={upnp}
+enable_natpmp={pmp}
+secure_mode=yes
+lease_file=/run/miniupnpd{n}.leases
+uuid=00000000-0000-0000-0000-00000000000{n}
+allow 1024-65535 0.0.0.0/0 1024-65535
+deny 0-65535 0.0.0.0/0 0-65535
+C
+nsenter --net=/run/netns/nat{n} miniupnpd -f /run/miniupnpd{n}.conf -P /run/miniupnpd{n}.pid
 "
     )
 }

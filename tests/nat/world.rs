@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::delay::LINKS;
@@ -29,11 +30,23 @@ pub(crate) fn run(row: Row) {
     assert!((internet - 50.0).abs() < 25.0, "a round trip over the internet took {internet} ms, not about 50");
     let scene = Scene::set();
     let (_relays, addresses) = relays(&scene);
-    let _host = host(&scene, row, &addresses);
+    let host = host(&scene, row, &addresses);
     let (_desk, ticket) = offer(&scene);
     let mut found = phone(row, &ticket);
     found["internet_ms"] = json!(internet);
+    if row.host.is_mapped() {
+        assert!(forwards(), "it did while the host ran");
+        host.stop(Signal::TERM);
+        found["let_go"] = json!(!forwards());
+    }
     println!("RESULT {found}");
+}
+
+/// Whether the host's router leads a port to it.
+fn forwards() -> bool {
+    let output =
+        within_command("nft", "nat3").args(["list", "chain", "inet", "filter", "prerouting_miniupnpd"]).output();
+    String::from_utf8_lossy(&output.expect("nft").stdout).contains("dnat")
 }
 
 pub(crate) fn delays(row: Row) -> Kept {
@@ -135,7 +148,9 @@ pub(crate) fn host(scene: &Scene, row: Row, relays: &[String]) -> Process {
             at.iter().any(|address| text(address).contains(&last(relay)))
         };
         let given = |relay: &&str| relays.iter().any(|address| address.contains(*relay));
-        RELAYS.iter().map(|(relay, _)| *relay).filter(given).all(at)
+        let is_forwarded = || host["forwarded"].as_array().is_some_and(|ports| ports.len() == 2);
+        let all = RELAYS.iter().map(|(relay, _)| *relay).filter(given).all(at);
+        all && (!row.host.is_mapped() || is_forwarded())
     };
     host.event_that("reachable", reserved);
     host

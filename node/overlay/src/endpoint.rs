@@ -253,6 +253,8 @@ pub enum Event {
     Listening(Multiaddr),
     /// No longer.
     ListeningEnded(Multiaddr),
+    /// These ports of a router lead to us now.
+    Forwarded(Vec<Multiaddr>),
     /// Somebody saw us at this address.
     Observed(Multiaddr),
     /// The same, with who saw it, and on which connection: what a NAT makes of one of our ports, for one peer.
@@ -303,6 +305,8 @@ pub struct Reservation {
 pub struct Status {
     /// Concrete addresses it listens on, loopback included, without peer id.
     pub listening: Vec<Multiaddr>,
+    /// Ports of a router that lead to this node, as far as it was told ([`Endpoint::set_forwarded`]).
+    pub forwarded: Vec<Multiaddr>,
     /// Where others saw us; the last few.
     pub observed: Vec<Multiaddr>,
     /// The relays it was given.
@@ -329,7 +333,9 @@ impl Status {
             addresses.retain(|a| rank(a) < 3);
         }
         addresses.sort_by_key(rank);
-        addresses
+        // Whoever is elsewhere gets through there, whatever NAT they are behind.
+        let forwarded = self.forwarded.iter().filter(|_| !addresses.is_empty());
+        forwarded.cloned().chain(addresses.iter().filter(|own| !self.forwarded.contains(own)).cloned()).collect()
     }
 
     /// Where a peer may try to reach this node directly: its own addresses, and where others saw it, which is what leads
@@ -536,6 +542,15 @@ impl Endpoint {
     /// relays that failed are asked again.
     pub async fn network_changed(&self) -> Result<(), Error> {
         self.tell(|reply| Command::NetworkChanged { reply }).await
+    }
+
+    /// Notes which ports of a router lead to this node; phones are told of them like of its own addresses.
+    pub fn set_forwarded(&self, addresses: Vec<Multiaddr>) {
+        let before = std::mem::replace(&mut self.shared().status.forwarded, addresses.clone());
+        if before != addresses {
+            // Nobody may be listening.
+            let _ = self.0.events.send(Event::Forwarded(addresses));
+        }
     }
 
     /// How the node stands.

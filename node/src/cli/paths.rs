@@ -8,10 +8,10 @@ use farhelm_overlay::Policy;
 #[derive(Debug, Clone, Args)]
 pub(super) struct Paths {
     /// Which paths may carry sessions: only direct ones (relays then only introduce, and help through NATs once paired),
-    /// any, or only relayed ones (the other side doesn't learn this machine's address)
-    #[arg(long, env = "FARHELM_PATHS", value_name = "POLICY", default_value = "prefer-direct",
-          value_parser = policy())]
-    pub(super) paths: Policy,
+    /// any, or only relayed ones (the other side doesn't learn this machine's address) [default: prefer-direct, or what
+    /// a host's config.toml says]
+    #[arg(long, env = "FARHELM_PATHS", value_name = "POLICY", value_parser = policy())]
+    pub(super) paths: Option<Policy>,
 }
 
 fn policy() -> impl TypedValueParser<Value = Policy> {

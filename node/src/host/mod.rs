@@ -17,6 +17,7 @@
 //! | `door` | who may come in: offers, grants, revocations |
 //! | [`remote`] | an owner's phone looks after the devices |
 //! | `relays` | through which relays it is found |
+//! | `mapping` | has the router lead ports to it |
 //! | `about` | what phones are told of it |
 //! | [`awake`] | keeps the machine awake while a turn runs |
 //! | [`vouched`] | what it signs for phones to keep |
@@ -43,6 +44,7 @@ pub mod invitation;
 pub mod ledger;
 pub mod listen;
 pub mod logs;
+mod mapping;
 mod relays;
 pub mod remote;
 pub mod sessions;
@@ -56,7 +58,7 @@ use std::time::Duration;
 
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::wire::envelope::HostState;
-use farhelm_overlay::Endpoint;
+use farhelm_overlay::{Endpoint, Multiaddr};
 use farhelm_store::{Audit, Journal, Store};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -316,6 +318,16 @@ impl Host {
     /// The threads with a turn under way.
     pub async fn running(&self) -> Vec<(String, String)> {
         self.bridge.running().await
+    }
+
+    /// Has the router lead ports to this host, from now on until it is shut down.
+    pub fn map_ports(&self) {
+        self.tasks.spawn(mapping::keep(self.endpoint.clone(), self.stop.clone()));
+    }
+
+    /// The ports of the router that lead here.
+    pub fn forwarded(&self) -> Vec<Multiaddr> {
+        self.endpoint.status().forwarded
     }
 
     /// Tells the phones and ends everything that was started here.

@@ -85,6 +85,10 @@ struct Options {
     #[command(flatten)]
     paths: Paths,
 
+    /// Don't ask the router to lead ports to this host (UPnP, NAT-PMP, PCP)
+    #[arg(long)]
+    no_port_mapping: bool,
+
     /// The codex program [default: the one on PATH]
     #[arg(long, value_name = "PATH")]
     codex: Option<PathBuf>,
@@ -110,6 +114,9 @@ async fn serve(options: Options, context: &Context) -> Result<(), Failure> {
     let report = Report::new(context, &config);
     let host = host::Host::start_recorded(config, store, journal, audit).await?;
     host.add_relays(&options.relays).await?;
+    if !options.no_port_mapping && host.settings().network().port_mapping {
+        host.map_ports();
+    }
     let serving = tokio::spawn(control::serve(host.clone(), listener, context.stop.clone()));
     report.started(&host)?;
     let first = first_phone(&options, &host, &directories, context);
@@ -164,7 +171,8 @@ impl Options {
         })?;
         let own = || host::listen::addresses(identity.node_id());
         let listen = if self.listen.is_empty() { own() } else { self.listen.clone() };
-        let policy = self.paths.paths;
+        let settings = host::settings::Settings::open(directories.config())?;
+        let policy = self.paths.paths.unwrap_or_else(|| settings.network().paths);
         let overlay = farhelm_overlay::Config { listen, policy, ..farhelm_overlay::Config::new(identity) };
         let codex = app_server::Options {
             codex: self.codex.clone(),
@@ -173,7 +181,6 @@ impl Options {
             environment: Vec::new(),
         };
         let name = self.name.clone().unwrap_or_else(machine_name);
-        let settings = host::settings::Settings::open(directories.config())?;
         Ok(host::Config { name, folder, source: self.source(), codex, settings, overlay })
     }
 

@@ -29,7 +29,7 @@ enum Event {
     Frozen { frozen: Option<FrozenRow> },
     Contested { device: String, name: String },
     Remote { by: String, by_name: String, act: String, device: Option<String>, name: String },
-    Reachable { relays: Vec<String>, direct: Vec<String> },
+    Reachable { relays: Vec<String>, direct: Vec<String>, forwarded: Vec<String> },
     Stopping { running: Vec<String> },
 }
 
@@ -71,7 +71,8 @@ impl<'a> Report<'a> {
         let mut said = (None, None);
         let mut known = Vec::new();
         loop {
-            let (state, reachable) = (codex.borrow_and_update().clone(), Reachable::of(&about.borrow_and_update()));
+            let (state, reachable) =
+                (codex.borrow_and_update().clone(), Reachable::of(host, &about.borrow_and_update()));
             if said.0.as_ref() != Some(&state) {
                 self.codex(&state)?;
                 said.0 = Some(state);
@@ -172,7 +173,7 @@ impl<'a> Report<'a> {
     }
 
     fn reachable(&self, reachable: &Reachable) -> Result<(), Failure> {
-        let Reachable { relays, direct } = reachable.clone();
+        let Reachable { relays, direct, forwarded } = reachable.clone();
         if relays.is_empty() && direct.is_empty() {
             return Ok(());
         }
@@ -181,7 +182,9 @@ impl<'a> Report<'a> {
             0 => "Reachable on this network".into(),
             _ => format!("Reachable on this network and through{through}"),
         };
-        self.context.say(&Event::Reachable { relays, direct }, || text)
+        let routers: String =
+            forwarded.iter().map(|port| format!("\n  {}, which the router leads here", sanitize::line(port))).collect();
+        self.context.say(&Event::Reachable { relays, direct, forwarded }, || text + &routers)
     }
 
     pub(super) async fn stopping(&self, host: &Host) -> Result<(), Failure> {
@@ -203,10 +206,12 @@ impl<'a> Report<'a> {
 struct Reachable {
     relays: Vec<String>,
     direct: Vec<String>,
+    forwarded: Vec<String>,
 }
 
 impl Reachable {
-    fn of(about: &HostState) -> Self {
-        Self { relays: about.relays.clone(), direct: about.direct.clone() }
+    fn of(host: &Host, about: &HostState) -> Self {
+        let forwarded = host.forwarded().iter().map(ToString::to_string).collect();
+        Self { relays: about.relays.clone(), direct: about.direct.clone(), forwarded }
     }
 }

@@ -114,7 +114,7 @@ struct Which {
 
 pub(super) async fn run(args: Phone, context: &Context) -> Result<(), Failure> {
     let mut context = context.clone();
-    context.paths = args.paths.paths;
+    context.paths = args.paths.paths.unwrap_or_default();
     let context = &context;
     match args.command {
         PhoneCommand::Pair(args) => pair::run(args, context).await,

@@ -18,6 +18,10 @@
 //! right = "operator"
 //! folders = ["~/work"]
 //!
+//! [network]
+//! paths = "prefer-direct"
+//! port_mapping = true
+//!
 //! [features]
 //! mobile_keep_awake = false
 //! computer_use_mobile = false
@@ -30,11 +34,12 @@ use farhelm_core::policy::{Conditions, Standard};
 use toml::de::{DeTable, DeValue};
 use toml_edit::{DocumentMut, Item, Table};
 
+use super::network::Network;
 use super::setting::{Setting, Value, nearest};
-use super::{conditions, standard};
+use super::{conditions, network, standard};
 
 /// All there are.
-const TABLES: [&str; 4] = ["floor", conditions::TABLE, standard::TABLE, "features"];
+const TABLES: [&str; 5] = ["floor", conditions::TABLE, standard::TABLE, network::TABLE, "features"];
 
 /// What a file sets.
 pub(super) type Values = BTreeMap<Setting, Value>;
@@ -48,6 +53,8 @@ pub(super) struct Contents {
     pub(super) conditions: Conditions,
     /// What newcomers get; folders as they are written.
     pub(super) standard: Standard,
+    /// How the host is reached.
+    pub(super) network: Network,
 }
 
 /// What is wrong with a file, and where.
@@ -89,6 +96,7 @@ impl Contents {
         let is_read = match table {
             conditions::TABLE => conditions::read(name, value, &mut self.conditions)?,
             standard::TABLE => standard::read(name, value, &mut self.standard)?,
+            network::TABLE => network::read(name, value, &mut self.network)?,
             _ => false,
         };
         if !is_read {
@@ -105,6 +113,7 @@ fn names(table: &str) -> Vec<&'static str> {
     let others: &[&str] = match table {
         conditions::TABLE => &conditions::NAMES,
         standard::TABLE => &standard::NAMES,
+        network::TABLE => &network::NAMES,
         _ => &[],
     };
     settings.chain(others.iter().copied()).collect()

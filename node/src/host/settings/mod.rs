@@ -20,6 +20,7 @@
 
 mod conditions;
 mod file;
+mod network;
 mod setting;
 mod standard;
 
@@ -40,6 +41,7 @@ use super::folders;
 
 pub use file::Fault;
 use file::{Contents, Values};
+pub use network::Network;
 pub use setting::{Kind, Setting, Value, nearest};
 
 /// The file's name, in the host's config directory and in CODEX_HOME.
@@ -140,6 +142,7 @@ struct Layers {
     ours: Values,
     conditions: Conditions,
     standard: Standard,
+    network: Network,
     codex: Values,
     codex_home: Option<PathBuf>,
 }
@@ -173,6 +176,11 @@ impl Settings {
     /// What a device gets of which nothing else is named, and its changes. Folders are canonical.
     pub fn standard(&self) -> watch::Receiver<Standard> {
         self.0.standard.subscribe()
+    }
+
+    /// How the host is reached, as the file says it now.
+    pub fn network(&self) -> Network {
+        self.layers().network
     }
 
     /// What is wrong with the file, while the rules of before hold; and its changes.
@@ -255,6 +263,7 @@ impl Settings {
                 values: layers.ours.clone(),
                 conditions: layers.conditions.clone(),
                 standard: layers.standard.clone(),
+                network: layers.network,
             },
         };
         let changed = ours.values.get(&setting) != value;
@@ -323,8 +332,8 @@ impl Default for Settings {
 }
 
 impl Layers {
-    fn take(&mut self, Contents { values, conditions, standard }: Contents) {
-        (self.ours, self.conditions, self.standard) = (values, conditions, standard);
+    fn take(&mut self, Contents { values, conditions, standard, network }: Contents) {
+        (self.ours, self.conditions, self.standard, self.network) = (values, conditions, standard, network);
     }
 
     /// With its folders canonical. One that is gone keeps its name. One that can't be is nobody's home, and if none is
@@ -537,7 +546,8 @@ mod tests {
 
     #[test]
     fn the_example_sets_every_key_to_its_default() {
-        let file::Contents { values, conditions, standard } = file::read(EXAMPLE).unwrap();
+        let file::Contents { values, conditions, standard, network } = file::read(EXAMPLE).unwrap();
+        assert_eq!(network, Network::default());
         for setting in Setting::ALL {
             assert_eq!(values.get(&setting), Some(&setting.of(&Rules::default())), "{}", setting.name());
         }
