@@ -81,7 +81,7 @@ impl Terminal {
     }
 
     /// Presses keys.
-    fn press(&self, keys: &str) {
+    pub(crate) fn press(&self, keys: &str) {
         type_into(&self.keyboard, keys.as_bytes());
     }
 

@@ -63,6 +63,12 @@ impl Screen {
     }
 }
 
+/// Whether the background is light, as far as the terminal says so (`COLORFGBG`).
+pub fn is_light() -> bool {
+    let background = std::env::var("COLORFGBG").ok();
+    shades(false, background.as_deref()) == Shades::PlainOnLight
+}
+
 fn size_of(terminal: &impl std::os::fd::AsFd) -> Option<Size> {
     let size = termios::tcgetwinsize(terminal).ok()?;
     // A terminal that was never told its size reports zeros.

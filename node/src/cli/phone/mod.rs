@@ -1,6 +1,6 @@
 //! `farhelm phone`: the phone in a terminal, for where no app is (yet), for scripts and for tests.
 //!
-//! Every command is a visit: it opens the phone's client, does one thing and says goodbye. Results go to standard
+//! Without a command it is a screen (`screen`). Every command is a visit: it opens the phone's client, does one thing and says goodbye. Results go to standard
 //! output; texts of the host and of Codex are made safe before a person sees them.
 
 mod answer;
@@ -19,6 +19,7 @@ mod pair;
 mod queue;
 mod report;
 mod say;
+mod screen;
 mod threads;
 mod work;
 
@@ -50,15 +51,17 @@ const RETRIES: Duration = Duration::from_secs(10);
 const DEVICE_NAME: &str = "device-name";
 
 /// Be the phone: pair with a host, start and follow threads, approve and decline
+///
+/// Without a command it fills the terminal: what waits on any host, threads as they happen, approvals. `?` lists its keys.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  farhelm phone pair\n  farhelm phone start \"fix the failing test\"\n  farhelm phone approve"
+    after_help = "Examples:\n  farhelm phone\n  farhelm phone pair\n  farhelm phone start \"fix the failing test\"\n  farhelm phone approve"
 )]
 pub(super) struct Phone {
     #[command(flatten)]
     paths: Paths,
     #[command(subcommand)]
-    command: PhoneCommand,
+    command: Option<PhoneCommand>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -116,7 +119,8 @@ pub(super) async fn run(args: Phone, context: &Context) -> Result<(), Failure> {
     let mut context = context.clone();
     context.paths = args.paths.paths.unwrap_or_default();
     let context = &context;
-    match args.command {
+    let Some(command) = args.command else { return screen::run(context).await };
+    match command {
         PhoneCommand::Pair(args) => pair::run(args, context).await,
         PhoneCommand::Hosts(args) => hosts::run(&args, context).await,
         PhoneCommand::Devices(args) => devices::run(args, context).await,
