@@ -125,6 +125,17 @@ async fn a_listener_that_throws_hears_the_next_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_phone_that_permits_relays_only_goes_by_relays_only() {
+    let Some(bindings) = bindings() else { return };
+    let world = World::start(Behind::Script).await.expect("a world");
+    let mut script = Script::tell(bindings, "by_relays_only");
+    let mut heard = invite(&world, &mut script).await;
+    compare(&mut script, &mut heard, true).await;
+    script.ends().await;
+    world.shutdown().await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_no_at_the_desk_is_its_own_error() {
     let Some(bindings) = bindings() else { return };
     let world = World::start(Behind::Script).await.expect("a world");

@@ -202,6 +202,16 @@ async def a_listener_that_throws():
     await phone.shutdown()
 
 
+async def by_relays_only():
+    """A phone that doesn't want to be seen by the host."""
+    phone = await fm.Phone.open("a python", Keys(), paths=fm.PathPolicy.RELAY_ONLY)
+    host = await pair(phone)
+    path = await host.live(A_MINUTE)
+    assert path.relay and not path.direct, path
+    assert (await host.threads(10, None)).threads == []
+    await phone.shutdown()
+
+
 async def declined_at_the_desk():
     """The phone is told, keeps nothing, and can't finish the same pairing twice."""
     keys = Keys()
