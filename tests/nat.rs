@@ -14,6 +14,8 @@
 //! `FARHELM_NAT=cone,sym` one row. `FARHELM_NAT_FAULTS=moved` tries one of the faults, `FARHELM_NAT_RUNS=20` each of them
 //! as often.
 
+#[path = "nat/around.rs"]
+mod around;
 #[path = "nat/checkup.rs"]
 mod checkup;
 #[path = "nat/delay.rs"]
@@ -55,6 +57,8 @@ const ROW: &str = "FARHELM_TEST_NAT_ROW";
 const FAULT: &str = "FARHELM_TEST_NAT_FAULT";
 /// The row of a world in which the doctor is asked.
 const CHECKUP: &str = "FARHELM_TEST_NAT_CHECKUP";
+/// In place of a row: the world in which a phone looks around.
+const AROUND: &str = "around";
 /// Worlds at a time: they wait for one another's answers most of the time.
 const PARALLEL: usize = 6;
 
@@ -66,6 +70,7 @@ fn every_pair_of_networks_meets_and_directly_where_it_can() {
         Ok("errand") => tokio::runtime::Runtime::new().expect("a runtime").block_on(errand::run()),
         Ok("world") => match (env::var(FAULT), env::var(CHECKUP)) {
             (Ok(fault), _) => journey::run(Fault::parse(&fault).expect("a fault")),
+            (_, Ok(row)) if row == AROUND => around::run(),
             (_, Ok(row)) => checkup::run(Row::parse(&row).expect("a row")),
             _ => world::run(Row::parse(&env::var(ROW).expect("a row")).expect("a row")),
         },
@@ -103,6 +108,16 @@ fn whatever_happens_on_the_way_nothing_is_lost_and_the_session_lives_again() {
     let bad: Vec<_> =
         found.iter().filter(|(fault, found)| !faults::holds(*fault, found)).map(|(f, _)| f.name()).collect();
     assert!(bad.is_empty(), "not as it should be: {bad:?}");
+}
+
+#[test]
+fn a_phone_finds_its_host_in_its_own_network_without_anybody_else() {
+    if !can_be_built() {
+        assert!(env::var_os("FARHELM_TEST_ALL").is_none(), "no network namespaces, or no ip, nft or /dev/net/tun here");
+        return println!("left out: this needs network namespaces, ip, nft and /dev/net/tun");
+    }
+    let found = run_one(CHECKUP, AROUND);
+    assert_eq!(found, serde_json::json!({ "without": 13, "with": 0 }));
 }
 
 #[test]

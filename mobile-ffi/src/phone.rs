@@ -54,6 +54,20 @@ impl Phone {
         Ok(self.runtime.run(listing).await?.into_iter().map(KnownHost::from).collect())
     }
 
+    /// The app found a host in this network, as Bonjour or Android's NSD tell it: the service `_farhelm._tcp`, with the
+    /// host's id in the TXT record's `id`, TCP's port as its port and QUIC's in `quic`. `addresses` are multiaddrs, such as
+    /// `/ip4/192.168.1.7/tcp/24000`; what isn't one is left out. Hosts that aren't paired are ignored.
+    pub async fn found_nearby(&self, host: String, addresses: Vec<String>) -> Result<(), CallError> {
+        let id = node_id(&host)?;
+        let addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        let client = self.client.clone();
+        let noting = async move {
+            client.found_nearby(id, addresses).await;
+            Ok(())
+        };
+        self.runtime.run(noting).await
+    }
+
     /// Begins a pairing with the text of a QR: on return the host is proven, and the four words can be compared.
     pub async fn pair(&self, ticket: String) -> Result<Arc<Pairing>, PairError> {
         let client = self.client.clone();

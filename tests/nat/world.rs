@@ -92,6 +92,9 @@ pub(crate) fn within(machine: &str, command: Command, input: &str) -> Process {
     if let Some(folder) = command.get_current_dir() {
         there.current_dir(folder);
     }
+    if !input.is_empty() {
+        there.stdin(Stdio::piped());
+    }
     Process::start(there, input)
 }
 
@@ -134,11 +137,17 @@ pub(crate) fn relay(scene: &Scene, n: usize, limits: &[&str]) -> (Process, Vec<S
 }
 
 pub(crate) fn host(scene: &Scene, row: Row, relays: &[String]) -> Process {
+    host_with(scene, row, relays, &[])
+}
+
+/// The same, with these options beside.
+pub(crate) fn host_with(scene: &Scene, row: Row, relays: &[String], options: &[&str]) -> Process {
     let connect = format!("unix://{}", scene.path("agent.sock").display());
     let listen = pocket::listen(if row.host == Kind::Public443 { 443 } else { PORT });
     let mut arguments = vec!["host", "--name", "desk", "--connect", &connect];
     arguments.extend(listen.iter().flat_map(|address| ["--listen", address.as_str()]));
     arguments.extend(relays.iter().flat_map(|address| ["--relay", address.as_str()]));
+    arguments.extend(options);
     let mut host = within("host", scene.farhelm("desk", &arguments), "");
     let reserved = |host: &Value| {
         // With all its addresses: they come one by one, and the ticket is to have them.

@@ -268,6 +268,9 @@ async def bad_input():
         await fails(fm.PairError.BadTicket, phone.pair(text))
     for text in ["", "nobody", phone.id()]:
         await fails(fm.CallError.NotPaired, phone.connect(text))
+    await fails(fm.CallError.NotPaired, phone.found_nearby("nobody", []))
+    # A host that it isn't paired with, and no address: nothing comes of it.
+    await phone.found_nearby(phone.id(), ["/ip4/192.168.1.7/tcp/1", "nowhere"])
     name = f"host/{phone.id()}"
     keys.kept[name] = b"garbage"
     [known] = await phone.hosts()

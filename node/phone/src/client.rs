@@ -10,6 +10,7 @@ use farhelm_core::audit::Head;
 use farhelm_core::identity::NodeId;
 use farhelm_core::pairing::Ticket;
 use farhelm_core::policy::Entitlement;
+use farhelm_overlay::surroundings::PER_PEER;
 use farhelm_overlay::{Endpoint, Multiaddr, Policy, Transports};
 use farhelm_store::Journal;
 use farhelm_store::journal::Change;
@@ -121,6 +122,8 @@ struct Inner {
     records: Records,
     journal: Arc<Journal>,
     hosts: Mutex<HashMap<NodeId, Supervised>>,
+    /// Where remembered hosts were found in this network.
+    nearby: Mutex<HashMap<NodeId, Vec<Multiaddr>>>,
     /// It holds the network, so it ends with this.
     following: OnceLock<AbortOnDropHandle<()>>,
 }
@@ -195,7 +198,8 @@ impl Client {
     }
 
     pub(crate) fn with(us: Us, records: Records, journal: Arc<Journal>) -> Self {
-        Self(Arc::new(Inner { us, records, journal, hosts: Mutex::default(), following: OnceLock::new() }))
+        let (hosts, nearby, following) = (Mutex::default(), Mutex::default(), OnceLock::new());
+        Self(Arc::new(Inner { us, records, journal, hosts, nearby, following }))
     }
 
     /// This phone's key, which is also its peer id.
@@ -228,7 +232,8 @@ impl Client {
         if let Some(known) = hosts.get(&host).filter(|known| !known.task.is_finished()) {
             return Ok(known.host.clone());
         }
-        let record = self.0.records.get(host).await?;
+        let mut record = self.0.records.get(host).await?;
+        record.nearby = self.0.nearby.lock().await.get(&host).cloned().unwrap_or_default();
         let supervised = self.supervise(record, None);
         let handle = supervised.host.clone();
         hosts.insert(host, supervised);
@@ -270,6 +275,22 @@ impl Client {
     /// next use or half a minute later: radio and battery are left alone.
     pub async fn set_active(&self, active: bool) {
         self.0.us.network.set_active(active).await;
+    }
+
+    /// Somebody found a host in this network: multicast DNS, Bonjour, Android's NSD. What the finder says is tried beside
+    /// what the host said itself, as far as it can be meant from here; whoever answers has to be the host. Of hosts that
+    /// aren't paired, and of more than 16 addresses, nothing is kept.
+    pub async fn found_nearby(&self, host: NodeId, mut addresses: Vec<Multiaddr>) {
+        if self.0.records.get(host).await.is_err() {
+            return;
+        }
+        addresses.retain(|address| !farhelm_overlay::addresses::is_relayed(address));
+        addresses.truncate(PER_PEER);
+        self.0.nearby.lock().await.insert(host, addresses.clone());
+        let supervised = self.0.hosts.lock().await.get(&host).map(|supervised| supervised.host.clone());
+        if let Some(host) = supervised {
+            host.found_nearby(addresses).await;
+        }
     }
 
     /// The device's network changed: every connection is proven or made anew, at once. Where the operating system tells a

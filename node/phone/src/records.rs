@@ -63,6 +63,8 @@ pub(crate) struct Record {
     pub(crate) relays: Vec<Multiaddr>,
     /// Direct addresses without `/p2p`.
     pub(crate) direct: Vec<Multiaddr>,
+    /// Where somebody found it in this network; not stored.
+    pub(crate) nearby: Vec<Multiaddr>,
     pub(crate) confirmed: Option<PairingSecret>,
     pub(crate) pending: Option<PairingSecret>,
     pub(crate) removed_at_ms: Option<u64>,
@@ -80,6 +82,7 @@ impl Record {
             name: ticket.name.clone(),
             relays: ticket.relay_addresses(),
             direct: ticket.direct.clone(),
+            nearby: Vec::new(),
             confirmed: None,
             pending: None,
             removed_at_ms: None,
@@ -101,7 +104,8 @@ impl Record {
 
     /// Those where nobody is in between.
     pub(crate) fn direct_addresses(&self) -> Vec<Multiaddr> {
-        self.direct.iter().map(|address| self.of_host(address.clone())).collect()
+        let apart = self.nearby.iter().filter(|address| !self.direct.contains(address));
+        self.direct.iter().chain(apart).map(|address| self.of_host(address.clone())).collect()
     }
 
     fn of_host(&self, address: Multiaddr) -> Multiaddr {
@@ -186,6 +190,7 @@ impl Record {
             name: stored.name.clone(),
             relays: readable(&stored.relays, |_| true),
             direct: readable(&stored.direct, |_| true),
+            nearby: Vec::new(),
             confirmed: secret(&stored.confirmed),
             pending: secret(&stored.pending),
             removed_at_ms: stored.removed_at_ms,
@@ -320,6 +325,7 @@ mod tests {
             name: "desk".into(),
             relays: vec![relay.parse().unwrap()],
             direct: vec!["/ip4/192.0.2.2/udp/1/quic-v1".parse().unwrap()],
+            nearby: Vec::new(),
             confirmed: Some(PairingSecret::from_bytes([1; 32])),
             pending: Some(PairingSecret::from_bytes([2; 32])),
             removed_at_ms: None,

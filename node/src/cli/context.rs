@@ -19,6 +19,8 @@ pub struct Context {
     json: bool,
     /// Which paths may carry a phone's sessions.
     pub(super) paths: Policy,
+    /// Whether a phone looks for its hosts in this network.
+    pub(super) mdns: bool,
     /// The terminal.
     pub screen: Screen,
     /// Cancelled by the first Ctrl-C or SIGTERM; the second ends the program at once.
@@ -29,7 +31,8 @@ impl Context {
     pub(super) fn new(state_dir: Option<&Path>, json: bool) -> Self {
         // An empty variable is as good as none.
         let state_dir = state_dir.filter(|dir| !dir.as_os_str().is_empty()).map(Path::to_owned);
-        Self { state_dir, json, paths: Policy::default(), screen: Screen::detect(), stop: CancellationToken::new() }
+        let (paths, mdns) = (Policy::default(), false);
+        Self { state_dir, json, paths, mdns, screen: Screen::detect(), stop: CancellationToken::new() }
     }
 
     /// Whether scripts read the output.

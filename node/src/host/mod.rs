@@ -80,6 +80,8 @@ use sessions::Sessions;
 use settings::{Setting, Settings};
 use vouched::Vouched;
 
+use crate::nearby;
+
 pub use error::Error;
 pub use relays::relay_address;
 
@@ -323,6 +325,11 @@ impl Host {
     /// Has the router lead ports to this host, from now on until it is shut down.
     pub fn map_ports(&self) {
         self.tasks.spawn(mapping::keep(self.endpoint.clone(), self.stop.clone()));
+    }
+
+    /// Announces this host in its network, from now on until it is shut down.
+    pub fn announce(&self) {
+        self.tasks.spawn(nearby::keep(self.endpoint.clone(), self.stop.clone()));
     }
 
     /// The ports of the router that lead here.

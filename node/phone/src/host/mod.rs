@@ -32,6 +32,7 @@ use farhelm_core::codex::question::{Answers, Question};
 use farhelm_core::identity::{Identity, NodeId};
 use farhelm_core::wire::envelope::HostState;
 use farhelm_core::wire::limits;
+use farhelm_overlay::Multiaddr;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -162,6 +163,11 @@ impl Host {
     pub async fn network_changed(&self) {
         // The task may have ended; then there is nothing to prove.
         let _ = self.commands.send(Command::NetworkChanged).await;
+    }
+
+    /// See [`Client::found_nearby`](crate::Client::found_nearby).
+    pub(crate) async fn found_nearby(&self, addresses: Vec<Multiaddr>) {
+        let _ = self.commands.send(Command::Nearby(addresses)).await;
     }
 
     /// See [`Client::accept_record`](crate::Client::accept_record).

@@ -31,8 +31,8 @@ use farhelm_core::codex::approval::Approval;
 use farhelm_core::codex::question::Question;
 use farhelm_core::wire::Envelope;
 use farhelm_core::wire::envelope::{CloseReason, HostState, Watch};
-use farhelm_overlay::ConnectionId;
 use farhelm_overlay::channel::Channel;
+use farhelm_overlay::{ConnectionId, Multiaddr};
 use farhelm_store::Journal;
 use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture};
@@ -86,6 +86,8 @@ pub(crate) enum Command {
     },
     /// A person has taken note that the host's record was broken; whether it was.
     AcceptRecord(oneshot::Sender<bool>),
+    /// Somebody found the host at these addresses of this network.
+    Nearby(Vec<Multiaddr>),
     /// The device's network changed: what is there may be dead, what was not may be there.
     NetworkChanged,
     /// End.
@@ -101,7 +103,7 @@ impl Command {
             Self::Follow { reply, .. } => drop(reply.send(Err(error))),
             Self::Decide { reply, .. } => drop(reply.send(Err(DecideError::Stopped))),
             Self::AcceptRecord(reply) => drop(reply.send(false)),
-            Self::NetworkChanged | Self::Stop => {}
+            Self::Nearby(_) | Self::NetworkChanged | Self::Stop => {}
         }
     }
 }
@@ -323,8 +325,25 @@ impl Supervisor {
                 self.unsaved |= was_broken;
                 let _ = reply.send(was_broken);
             }
+            Command::Nearby(addresses) => self.on_nearby(addresses),
             Command::NetworkChanged => self.on_network_changed(),
             Command::Stop => {}
+        }
+    }
+
+    /// Somebody found the host in this network: that is tried at once where nothing better is there.
+    fn on_nearby(&mut self, addresses: Vec<Multiaddr>) {
+        if self.record.nearby == addresses {
+            return;
+        }
+        self.record.nearby = addresses;
+        match &mut self.line {
+            None => self.on_network_changed(),
+            Some(line) if !line.path.is_direct() => {
+                line.tries = 0;
+                self.watch_for_direct(Duration::ZERO);
+            }
+            Some(_) => {}
         }
     }
 

@@ -46,6 +46,8 @@ const LONG: Duration = Duration::from_secs(600);
 struct Pipes {
     arrivals: mpsc::Sender<Arrival>,
     reachable: watch::Sender<bool>,
+    /// What was dialled last.
+    tried: watch::Sender<Vec<Multiaddr>>,
     direct: watch::Sender<bool>,
     /// What a relay says that a circuit may carry.
     limit: watch::Sender<Limit>,
@@ -82,6 +84,7 @@ impl Pipes {
 #[async_trait]
 impl Network for Pipes {
     async fn reach(&self, _: NodeId, addresses: Vec<Multiaddr>) -> Result<Reached, Unreachable> {
+        self.tried.send_replace(addresses.clone());
         if !*self.reachable.borrow() {
             let tried = addresses.iter().map(|address| format!("{address}: no")).collect();
             return Err(Unreachable { tried, not_direct: false });
@@ -171,6 +174,7 @@ impl World {
         let pipes = Pipes {
             arrivals: sender,
             reachable: watch::Sender::new(true),
+            tried: watch::Sender::default(),
             direct: watch::Sender::new(false),
             limit: watch::Sender::new(Limit::default()),
             kept: watch::Sender::new(None),

@@ -549,6 +549,26 @@ async fn what_is_read_first_goes_with_the_handshake_and_not_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_that_was_found_nearby_is_tried_there_at_once_and_a_stranger_nowhere() {
+    let world = World::new();
+    world.reachable(false);
+    let (client, host) = world.paired().await;
+    until(&host, |state| matches!(state, Connection::Away { .. })).await;
+    let nearby: Multiaddr = "/ip4/192.0.2.9/tcp/7".parse().unwrap();
+    let relayed = nearby.clone().with(farhelm_overlay::Protocol::P2pCircuit);
+    let mut tried = world.pipes.tried.subscribe();
+    tried.borrow_and_update();
+    client.found_nearby(Identity::from_seed(&[77; 32]).node_id(), vec![nearby.clone()]).await;
+    client.found_nearby(host_key().node_id(), vec![nearby.clone(), relayed]).await;
+    let began = Instant::now();
+    let peer = farhelm_overlay::Protocol::P2p(host_key().node_id().to_peer_id());
+    let there = |tried: &Vec<Multiaddr>| tried.contains(&nearby.clone().with(peer.clone()));
+    let seen = timeout(LONG, tried.wait_for(there)).await.expect("it is tried").unwrap().clone();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(seen.iter().all(|address| !address.to_string().contains("192.0.2.9/tcp/7/p2p-circuit")), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn moving_to_a_direct_path_keeps_the_outstanding_request() {
     let world = World::new();
     let (_client, host) = world.paired().await;

@@ -89,6 +89,11 @@ struct Options {
     #[arg(long)]
     no_port_mapping: bool,
 
+    /// Tell everybody in this network that this host is here, and under which key, so that phones with --mdns find it
+    /// without a relay
+    #[arg(long)]
+    mdns: bool,
+
     /// The codex program [default: the one on PATH]
     #[arg(long, value_name = "PATH")]
     codex: Option<PathBuf>,
@@ -116,6 +121,9 @@ async fn serve(options: Options, context: &Context) -> Result<(), Failure> {
     host.add_relays(&options.relays).await?;
     if !options.no_port_mapping && host.settings().network().port_mapping {
         host.map_ports();
+    }
+    if options.mdns || host.settings().network().mdns {
+        host.announce();
     }
     let serving = tokio::spawn(control::serve(host.clone(), listener, context.stop.clone()));
     report.started(&host)?;

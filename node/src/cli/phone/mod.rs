@@ -36,6 +36,8 @@ use super::paths::Paths;
 use super::{Context, Exit, Failure};
 use key_store::Files;
 
+use crate::nearby;
+
 /// Where the phone keeps its key and what it knows of hosts, below the state directory.
 pub(super) const DIRECTORY: &str = "phone";
 /// The phone's journal, beside it.
@@ -60,6 +62,9 @@ const DEVICE_NAME: &str = "device-name";
 pub(super) struct Phone {
     #[command(flatten)]
     paths: Paths,
+    /// Look for hosts in this network, too: those that were started with --mdns are found without a relay
+    #[arg(long)]
+    mdns: bool,
     #[command(subcommand)]
     command: Option<PhoneCommand>,
 }
@@ -118,6 +123,7 @@ struct Which {
 pub(super) async fn run(args: Phone, context: &Context) -> Result<(), Failure> {
     let mut context = context.clone();
     context.paths = args.paths.paths.unwrap_or_default();
+    context.mdns = args.mdns;
     let context = &context;
     let Some(command) = args.command else { return screen::run(context).await };
     match command {
@@ -161,7 +167,22 @@ async fn open(context: &Context, rename: Option<&str>) -> Result<Client, Failure
     let store = Arc::new(Files::at(directories.state().join(DIRECTORY)));
     let name = device_name(&store, rename).await.map_err(|error| Failure::new(Exit::State, error))?;
     let journal = Some(directories.state().join(JOURNAL));
-    Ok(Client::open(Config { journal, paths: context.paths, ..Config::new(name) }, store).await?)
+    let client = Client::open(Config { journal, paths: context.paths, ..Config::new(name) }, store).await?;
+    if context.mdns {
+        tokio::spawn(look_around(client.clone()));
+    }
+    Ok(client)
+}
+
+/// Until the program ends.
+async fn look_around(client: Client) {
+    let looked = nearby::browse(|host, addresses| {
+        let client = client.clone();
+        async move { client.found_nearby(host, addresses).await }
+    });
+    if let Err(error) = looked.await {
+        tracing::warn!(%error, "not looking for hosts in this network");
+    }
 }
 
 async fn device_name(store: &Files, rename: Option<&str>) -> Result<String, farhelm_phone::key_store::Error> {

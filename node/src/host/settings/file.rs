@@ -21,6 +21,7 @@
 //! [network]
 //! paths = "prefer-direct"
 //! port_mapping = true
+//! mdns = false
 //!
 //! [features]
 //! mobile_keep_awake = false

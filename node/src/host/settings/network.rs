@@ -6,7 +6,7 @@ use toml::de::DeValue;
 /// The table it stands in.
 pub(super) const TABLE: &str = "network";
 /// Its names.
-pub(super) const NAMES: [&str; 2] = ["paths", "port_mapping"];
+pub(super) const NAMES: [&str; 3] = ["paths", "port_mapping", "mdns"];
 
 /// How this host is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,11 +15,13 @@ pub struct Network {
     pub paths: Policy,
     /// Whether the router is asked to lead ports to this host.
     pub port_mapping: bool,
+    /// Whether this host is announced in its network.
+    pub mdns: bool,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { paths: Policy::default(), port_mapping: true }
+        Self { paths: Policy::default(), port_mapping: true, mdns: false }
     }
 }
 
@@ -29,7 +31,8 @@ pub(super) fn read(name: &str, value: &DeValue<'_>, to: &mut Network) -> Result<
         ("paths", DeValue::String(word)) => to.paths = word.parse().map_err(|_| paths())?,
         ("paths", _) => return Err(paths()),
         ("port_mapping", DeValue::Boolean(on)) => to.port_mapping = *on,
-        ("port_mapping", _) => return Err("port_mapping must be true or false".to_owned()),
+        ("mdns", DeValue::Boolean(on)) => to.mdns = *on,
+        ("port_mapping" | "mdns", _) => return Err(format!("{name} must be true or false")),
         _ => return Ok(false),
     }
     Ok(true)
@@ -51,8 +54,8 @@ mod tests {
 
     #[test]
     fn how_a_host_is_reached_is_read() {
-        let wanted = Network { paths: Policy::DirectOnly, port_mapping: false };
-        assert_eq!(read("[network]\npaths = \"direct-only\"\nport_mapping = false"), Ok(wanted));
+        let wanted = Network { paths: Policy::DirectOnly, port_mapping: false, mdns: true };
+        assert_eq!(read("[network]\npaths = \"direct-only\"\nport_mapping = false\nmdns = true"), Ok(wanted));
         assert_eq!(read(""), Ok(Network::default()));
     }
 
