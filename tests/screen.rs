@@ -46,6 +46,10 @@ impl Scene {
     async fn pair(&mut self) {
         self.screen.reads("No host yet").await;
         let ticket = ticket(&self.world).await;
+        self.pair_by(&ticket).await;
+    }
+
+    async fn pair_by(&mut self, ticket: &str) {
         self.screen.press("p");
         self.screen.reads("Paste the text").await;
         self.screen.press(&format!("\x1b[200~{ticket}\x1b[201~"));
@@ -119,6 +123,48 @@ async fn what_another_device_decides_leaves_the_screen() {
     scene.screen.reads("That was decided, or is over.").await;
     scene.screen.reads("nothing waits for you").await;
     other.shutdown().await;
+    scene.strike().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_runs_is_steered_set_and_interrupted() {
+    let Some(mut scene) = Scene::set().await else { return };
+    scene.pair().await;
+    scene.says("SLOW secs=3600").await;
+    scene.screen.reads("› SLOW secs=3600").await;
+    scene.screen.reads("running").await;
+    scene.says("use the other file").await;
+    scene.screen.reads("taken up").await;
+    scene.screen.reads("● Scripted answer to: use the other file").await;
+    scene.says("/effort high").await;
+    scene.screen.reads("idle · gpt-5.5, high").await;
+    scene.says("SLOW secs=7200").await;
+    scene.screen.reads("running · gpt-5.5, high").await;
+    scene.says("/modle gpt").await;
+    scene.screen.reads("there is no such command").await;
+    // What was mistyped stays to be mended; this clears it.
+    scene.screen.press("\x15/interrupt\r");
+    scene.screen.reads("✗ interrupted").await;
+    scene.strike().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hosts_are_in_one_inbox_and_a_decline_goes_with_words() {
+    let Some(mut scene) = Scene::set().await else { return };
+    scene.pair().await;
+    let second = World::start(Behind::Script).await.expect("a second host");
+    second.codex_ready(PATIENCE).await.expect("an agent");
+    scene.pair_by(&ticket(&second).await).await;
+    scene.screen.shows("two hosts", |screen| screen.matches(": direct").count() == 2).await;
+    scene.says("Please leave a mark. ESCALATE cmd=touch never-made.txt").await;
+    scene.decides("Codex wants to run a command").await;
+    scene.screen.press("w");
+    scene.screen.reads("Instead, do:").await;
+    scene.screen.press("say hello instead\r");
+    scene.screen.reads("› say hello instead").await;
+    scene.screen.reads("✗ declined").await;
+    second.shutdown().await.expect("a clean end");
+    scene.screen.reads("away:").await;
     scene.strike().await;
 }
 
